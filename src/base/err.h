@@ -1,0 +1,56 @@
+#ifndef COPPICE_BASE_ERR_H
+#define COPPICE_BASE_ERR_H
+
+/*
+ * err: error codes with a sentence each, and the note of what went wrong.
+ *
+ * fail() makes an error where it is found: it writes the note of this thread and returns the code.
+ * The code travels up unchanged; a layer that knows more puts it in front with fail_in(). Whoever
+ * recovers from an error calls err_clear().
+ *
+ * Locks  None: the note belongs to the thread.
+ * Cost   Only on failure.
+ */
+
+#include "coppice.h"
+
+#include <inttypes.h>
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+
+/* Moves ownership out of a pointer variable: its value, leaving NULL. */
+#define TAKE(pointer)                                   \
+	__extension__({                                 \
+		__typeof__(pointer) taken_ = (pointer); \
+		(pointer) = NULL;                       \
+		taken_;                                 \
+	})
+
+/* Internal: never leaves the library. A node or buffer is not resident; load it and try again. */
+enum { ERR_MISSING = -100 };
+
+#define fail(code, ...) err_fail(__FILE__, __LINE__, (code), __VA_ARGS__)
+
+int err_fail(const char *file, int line, int code, const char *format, ...)
+	__attribute__((format(printf, 4, 5), cold));
+
+/* Puts "context: " in front of the note; returns `code`. */
+int fail_in(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+
+/* The note made from an errno of the host: picks the code nearest to it. */
+int fail_errno(int host_errno, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+
+void err_clear(void);
+const char *err_text(void);
+
+/* Where the newest error of this thread was made: "file.c:12", for debugging. */
+const char *err_place(void);
+
+/* True for the two codes that mean a damaged volume. */
+static inline bool
+err_is_damage(int code)
+{
+	return code == COP_ECHECKSUM || code == COP_EFORMAT;
+}
+
+#endif

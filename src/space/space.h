@@ -1,0 +1,197 @@
+#ifndef COPPICE_SPACE_H
+#define COPPICE_SPACE_H
+
+/*
+ * space: which blocks of the device are free, used, or awaiting release.
+ *
+ * The device is cut into allocation groups (AGs) with one bitmap block each. Over the bitmaps
+ * stands the allocation tree of fixed shape: blocks of 64 descriptors, each with free count, class
+ * of the longest free run, slots, generation and checksum of the block it describes; the descriptor
+ * of the top block lies in the superblock. Each of these blocks has three slots side by side; a
+ * write takes the slot that neither of the two newest checkpoints uses.
+ *
+ * On the write path nothing of this is touched: a generation's allocations and releases are lists
+ * in memory, applied by the checkpoint in one sorted pass.
+ *
+ * Promises
+ *   - A run handed out is handed to nobody else until it was freed in some period k (k being the
+ *     one of its own birth included), superblock k+1 is durable, and no reader is left that could
+ *     look at it. A run that no transaction ever named (space_untake) is free at once.
+ * (Invariant 1.)
+ *   - The bitmap of generation k holds exactly what is used at freeze k. (Invariant 7.)
+ *   - Writing the allocation tree allocates nothing.
+ *   - Ordinary admissions leave the reserve alone, so a full volume can be emptied. (Invariant 6.)
+ *   - An unreadable block of the allocation tree closes its AGs to allocation and harms nothing
+ * else.
+ *
+ * Locks  One mutex, rank LOCK_SPACE, never held across device I/O. space_take(),
+ *        space_reserve_nodes() and space_write() may read: no lock held. The others may be called
+ *        under the gate.
+ * Cost   space_take(): a scan of one bitmap that is usually in memory.
+ */
+
+#include "base/err.h"
+#include "cache/cache.h"
+#include "device/device.h"
+#include "space/geometry.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct space;
+
+/* Consecutive blocks on the device, counted from its start. `blocks` of 0 means none. */
+struct run {
+	uint64_t addr;
+	uint32_t blocks;
+};
+
+/* What a run is for: each stream has a goal of its own, so that like lies beside like. */
+enum space_stream {
+	SPACE_DATA = 0,
+	SPACE_SMALL_DATA = 1,
+	SPACE_NODES = 2,
+	SPACE_NODE_COPIES = 3, /* half a device away from SPACE_NODES */
+	SPACE_STREAMS = 4,
+};
+
+/* The descriptor of one block of the allocation tree; that of the top block is the root. */
+struct space_descriptor {
+	uint64_t generation; /* that wrote the block; 0: all free, never written */
+	uint64_t checksum;
+	uint64_t free_blocks;
+	uint8_t longest_class; /* longest free run: 0 none, c: at least 2^(c-1) blocks */
+	uint8_t slot;          /* in force, 0 to 2 */
+	uint8_t previous_slot; /* before `generation`; a reader of the checkpoint before uses it */
+};
+
+enum { SPACE_DESCRIPTOR_BYTES = 32 };
+
+void space_descriptor_encode(
+	const struct space_descriptor *descriptor, uint8_t out[static SPACE_DESCRIPTOR_BYTES]);
+MUST_CHECK int space_descriptor_decode(
+	const uint8_t in[static SPACE_DESCRIPTOR_BYTES], struct space_descriptor *out_descriptor);
+
+struct space_options {
+	struct device *dev;
+	struct geometry geometry;
+	uint8_t uuid[16];
+	uint32_t node_blocks;
+	uint64_t generation;          /* of the newest checkpoint, N; the open one is greater */
+	struct space_descriptor root; /* of N */
+	uint64_t awaiting_blocks;     /* freed in N's period, as N's superblock says */
+
+	/* P, the checkpoint before N: what it uses is not allocated until N's successor is durable.
+	 * `previous_generation` 0: there is none. */
+	uint64_t previous_generation;
+	struct space_descriptor previous_root;
+};
+
+/* What init writes: everything but the given runs is free. Returns the root for the superblock. */
+MUST_CHECK int space_format(struct device *dev, const struct geometry *geometry,
+	const uint8_t uuid[16], uint64_t generation, const struct run *used, size_t used_count,
+	struct space_descriptor *out_root);
+
+/* Reads nothing but the root. */
+MUST_CHECK int space_open(const struct space_options *options, struct space **out_space);
+void space_free_all(struct space *space); /* NULL is accepted */
+
+/* ---- Admission: counting, no blocks yet ----------------------------------------------------- */
+
+/*
+ * Promises `blocks` to a caller, so that what it takes later is there. `emptying` may use the
+ * reserve. COP_ENOSPC: not now; a checkpoint may bring some back (space_pending_blocks()).
+ */
+MUST_CHECK int space_admit(struct space *space, uint64_t blocks, bool emptying);
+
+/* Gives back the part of a promise that was not taken. */
+void space_unadmit(struct space *space, uint64_t blocks);
+
+/* The reserve R of rule space.md 4, set by the volume whenever a height changes. */
+void space_set_reserve(struct space *space, uint64_t blocks);
+
+/* ---- Data runs ------------------------------------------------------------------------------ */
+
+/*
+ * Takes up to `want_blocks` in one run, out of an admission of the caller's; the longest it finds
+ * near the stream's goal, or near `goal_addr` if that is not 0. Can be shorter than wanted, never
+ * longer. May read bitmaps. COP_ENOSPC: everything readable is taken. Damage of a bitmap only
+ * closes its AG.
+ */
+MUST_CHECK int space_take(struct space *space, enum space_stream stream, uint64_t goal_addr,
+	uint32_t want_blocks, struct run *out_run);
+
+/* A run of space_take() that no transaction ever named, with no write in flight: free at once; the
+ * admission is whole again. */
+void space_untake(struct space *space, struct run run);
+
+/* Gate exclusive: the transaction that names the run is applied, in the open generation. */
+void space_use(struct space *space, struct run run);
+
+/* Gate exclusive: the last reference is gone, in the open generation. */
+void space_release(struct space *space, struct run run);
+
+/* Memory for `count` more calls of use and release, so that they cannot fail. COP_ENOMEM. */
+MUST_CHECK int space_reserve_lists(struct space *space, size_t count);
+void space_unreserve_lists(struct space *space, size_t count);
+
+/* ---- Nodes ---------------------------------------------------------------------------------- */
+
+/*
+ * Sees to it that `count` nodes with `copies` copies can be taken by space_take_node(), out of an
+ * admission of the caller's. May read bitmaps. space_unreserve_nodes() gives back what was not
+ * taken.
+ */
+MUST_CHECK int space_reserve_nodes(struct space *space, uint32_t count);
+void space_unreserve_nodes(struct space *space, uint32_t count);
+
+/* Gate exclusive, reserved: addresses for one node, used in the open generation; addr2 is 0 when
+ * `copies` is 1. The copies lie in different AGs where there are two with room. */
+void space_take_node(struct space *space, uint32_t copies, uint64_t *out_addr, uint64_t *out_addr2);
+
+/* ---- Checkpoints ---------------------------------------------------------------------------- */
+
+/*
+ * Gate exclusive: closes the generation. Its lists are frozen, `next_generation` is open.
+ * *out_free_blocks and *out_awaiting_blocks are what the superblock of the closing one records.
+ */
+void space_freeze(struct space *space, uint64_t next_generation, uint64_t *out_free_blocks,
+	uint64_t *out_awaiting_blocks);
+
+/* Applies the frozen lists and writes bitmaps and allocation tree, stamped with the frozen
+ * generation. Not flushed. An error leaves the volume read-only: it is not called again. */
+MUST_CHECK int space_write(struct space *space, struct space_descriptor *out_root);
+
+/*
+ * The superblock of the frozen generation k is durable: what was freed in the period before it and
+ * earlier is free again, except runs for which `may_release` says no (a reader still looks): those
+ * stay for the next time.
+ */
+void space_durable(struct space *space,
+	bool (*may_release)(void *context, uint64_t freed_generation), void *context);
+
+/* ---- Telling -------------------------------------------------------------------------------- */
+
+uint64_t space_free_blocks(const struct space *space);      /* allocatable now */
+uint64_t space_available_blocks(const struct space *space); /* less reserve and promises */
+uint64_t space_pending_blocks(const struct space *space);   /* awaiting release */
+size_t space_list_bytes(const struct space *space);         /* memory of lists and bitmaps */
+
+/* Asserts free + used + awaiting == blocks for every loaded AG and in sum. */
+void space_check(struct space *space);
+
+/* ---- Reading an allocation tree without opening it: check, dump ----------------------------- */
+
+/*
+ * Visits the descriptor of every AG below `root`, then `bitmap` with its 4096 bytes, verified; a
+ * block that cannot be verified is reported with its result and NULL, and skipped with what is
+ * below it. AGs of generation 0 come with bitmap NULL and result 0.
+ */
+typedef bool (*space_visit)(void *context, uint64_t ag, const struct space_descriptor *descriptor,
+	const uint8_t *bitmap, int result);
+
+MUST_CHECK int space_walk(struct device *dev, const struct geometry *geometry,
+	const uint8_t uuid[16], const struct space_descriptor *root, uint64_t first_ag,
+	uint64_t ag_count, space_visit visit, void *context);
+
+#endif
