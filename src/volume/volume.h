@@ -1,0 +1,217 @@
+#ifndef COPPICE_VOLUME_H
+#define COPPICE_VOLUME_H
+
+/*
+ * volume: the device as one set of trees that is swapped atomically: superblock, transactions,
+ * tickets, the gate, checkpoints.
+ *
+ * A change is a transaction: a few messages (put, delete) to trees that are named by (branch,
+ * object, kind), the data runs that it takes and those that it gives up. tx_commit() takes a ticket
+ * (memory, nodes, space for the worst case), loads and pins every node it needs, and then applies
+ * all of it under the exclusive gate, where nothing can fail. A checkpoint freezes the open
+ * generation and writes it out while the next one goes on.
+ *
+ * Promises
+ *   - All or nothing: a transaction that returned an error has changed nothing.
+ *   - Nothing that the two newest durable superblocks reach is overwritten. (Invariant 1.)
+ *   - A checkpoint that returned 0 is durable. After a write or flush failed the volume takes no
+ *     more changes, and every later commit and checkpoint says so. (Invariant 4.)
+ *   - Memory: dirty nodes stay below half of the limit; at a quarter a checkpoint runs first.
+ *   - A full volume can be emptied: transactions marked `emptying` may use the reserve and wait for
+ *     up to two checkpoints. (Invariant 6.)
+ *
+ * Locks  LOCK_VOLUME_STATE: tickets and checkpoint state. LOCK_GATE: trees. Nothing is held across
+ *        device I/O. Operations on one object are put in order by the object floor.
+ * Cost   A commit in a warm cache does no I/O and no system call; its allocations are the messages.
+ */
+
+#include "base/err.h"
+#include "space/space.h"
+#include "tree/tree.h"
+#include "volume/keys.h"
+#include "volume/superblock_format.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct volume;
+
+/* ---- Opening -------------------------------------------------------------------------------- */
+
+struct volume_options {
+	bool read_only;
+	bool no_flush; /* leave the flush after the superblock to the host */
+	uint64_t cache_bytes;
+	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: the system's */
+	int64_t (*clock_ns)(void *context);                       /* NULL: the wall clock */
+	void *context;
+};
+
+struct volume_format_options {
+	uint64_t volume_blocks;
+	const char *label;
+	uint32_t node_bytes;      /* 0: by size */
+	uint32_t metadata_copies; /* 0: two, content leaves one */
+	uint64_t journal_blocks;  /* 0: by size */
+	int (*random)(void *context, void *buffer, size_t bytes);
+	int64_t (*clock_ns)(void *context);
+	void *context;
+};
+
+/*
+ * Writes an empty volume: superblocks, a catalog with the branch "main" whose object tree holds
+ * nothing (the object floor adds the root directory in the first transaction), the journal region.
+ */
+MUST_CHECK int volume_format(struct device *dev, const struct volume_format_options *options);
+
+/* Judges the options without a device; fills in what was 0. COP_ETOOSMALL, COP_EINVAL. */
+MUST_CHECK int volume_format_options_complete(struct volume_format_options *options);
+
+/*
+ * The newest superblock of the device, and its predecessor's (generation 0 if there is none), from
+ * whatever copies are left. COP_ENOTVOLUME, COP_EUNSUPPORTED, COP_ECHECKSUM, COP_EIO.
+ */
+MUST_CHECK int volume_find_superblock(
+	struct device *dev, struct superblock *out_newest, struct superblock *out_previous);
+
+/* The device is borrowed: the caller closes it after volume_close(). */
+MUST_CHECK int volume_open(
+	struct device *dev, const struct volume_options *options, struct volume **out_volume);
+
+/* Frees everything. No checkpoint: that is the caller's last act if it wants one. NULL accepted. */
+void volume_close(struct volume *volume);
+
+/*
+ * For a reader beside a writer, after something did not verify: looks for a newer checkpoint and
+ * moves to it. True when it did: try again. False: what was found is damage.
+ */
+bool volume_refresh(struct volume *volume);
+
+/* ---- Telling -------------------------------------------------------------------------------- */
+
+struct device *volume_device(struct volume *volume);
+struct cache *volume_cache(struct volume *volume);
+struct space *volume_space(struct volume *volume);
+struct tree_env *volume_tree_env(struct volume *volume);
+const struct superblock *volume_superblock(const struct volume *volume); /* the newest durable */
+bool volume_is_read_only(const struct volume *volume);
+uint32_t volume_node_bytes(const struct volume *volume);
+uint64_t volume_name_seed(const struct volume *volume);
+int64_t volume_now_ns(struct volume *volume);
+uint64_t volume_generation(struct volume *volume); /* the open one */
+uint64_t volume_objects(struct volume *volume);
+
+struct volume_stats {
+	uint64_t checkpoints;
+	uint64_t transactions;
+	uint64_t nodes_written;
+	uint64_t repairs;
+};
+
+struct volume_stats volume_stats(struct volume *volume);
+
+/* A number that was never given before. */
+uint64_t volume_next_object(struct volume *volume);
+uint64_t volume_next_job(struct volume *volume);
+
+/* ---- Visits: what a running operation may still look at is not reused ----------------------- */
+
+/*
+ * Every operation that reads nodes or data enters first and leaves at its end. Blocks that were
+ * freed since it entered are not handed out before it leaves.
+ */
+struct volume_visit {
+	uint64_t period;
+};
+
+void volume_enter(struct volume *volume, struct volume_visit *visit);
+void volume_leave(struct volume *volume, struct volume_visit *visit);
+
+/* ---- Trees ---------------------------------------------------------------------------------- */
+
+/* TREE_CATALOG has branch and object 0, TREE_OBJECTS and TREE_TAGS object 0. */
+struct tree_name {
+	uint64_t branch;
+	uint64_t object;
+	enum tree_kind kind;
+};
+
+/*
+ * The tree of that name, shared by everyone who has it open; an empty tree if it has no root
+ * record. Its root follows the changes. COP_ENOENT: no such branch. Release each.
+ */
+MUST_CHECK int volume_tree_open(
+	struct volume *volume, struct tree_name name, struct tree **out_tree);
+void volume_tree_release(struct volume *volume, struct tree *tree);
+
+/* ---- Transactions --------------------------------------------------------------------------- */
+
+enum {
+	TX_MESSAGES_MAX = 64,
+	TX_RUNS_MAX = 512, /* taken plus released */
+};
+
+struct tx;
+
+/*
+ * Begins to collect. `visit` is the operation's; commit renews it while it waits, so what the
+ * caller learnt from trees before must be protected by its own order of operations (it is: one
+ * operation on an object at a time). `emptying`: only frees; may use the reserve. COP_ENOMEM,
+ * COP_EROFS, COP_EIO (the volume has failed).
+ */
+MUST_CHECK int tx_begin(
+	struct volume *volume, struct volume_visit *visit, bool emptying, struct tx **out_tx);
+
+/* Messages; key and value are copied. COP_ENOMEM. The order is the order of applying. */
+MUST_CHECK int tx_put(struct tx *tx, struct tree_name name, struct view key, struct view value);
+MUST_CHECK int tx_delete(struct tx *tx, struct tree_name name, struct view key);
+
+/*
+ * Takes the whole tree `name` away: its root record goes, and the value that tx_put() of `job_key`
+ * in the catalog has given gets the root at its byte `root_at` (ROOT_RECORD_BYTES). The put must
+ * come before. An empty tree gives a root of 0 levels.
+ */
+MUST_CHECK int tx_bury_tree(
+	struct tx *tx, struct tree_name name, struct view job_key, uint32_t root_at);
+
+/*
+ * Data blocks for this transaction, as space_take(). The first call waits for admission (and may
+ * run checkpoints); ask for all that will be wanted with tx_admit() before. COP_ENOSPC.
+ */
+MUST_CHECK int tx_admit(struct tx *tx, uint64_t data_blocks);
+MUST_CHECK int tx_take(struct tx *tx, enum space_stream stream, uint64_t goal_addr,
+	uint32_t want_blocks, struct run *out_run);
+
+/* The rest of a run that will not be used after all (its end): free at once. */
+void tx_give_back(struct tx *tx, struct run run);
+
+/* The transaction drops the last reference to this run. COP_ENOMEM. */
+MUST_CHECK int tx_release(struct tx *tx, struct run run);
+
+/* The transaction frees a node of a dead tree. COP_ENOMEM. */
+MUST_CHECK int tx_release_node(struct tx *tx, const struct tree_pointer *pointer);
+
+/* Objects that this transaction adds to (or takes from) the volume. */
+void tx_count_objects(struct tx *tx, int64_t change);
+
+/*
+ * Makes it happen, or returns an error with no effect; frees the transaction either way. Data
+ * writes to the runs it took must have completed.
+ */
+MUST_CHECK int tx_commit(struct tx *tx);
+
+/* Gives everything back. No write to a run it took may be in flight. NULL accepted. */
+void tx_abort(struct tx *tx);
+
+/* ---- Checkpoints ---------------------------------------------------------------------------- */
+
+/* Everything that was committed before the call is durable when it returns 0. No lock held. */
+MUST_CHECK int volume_checkpoint(struct volume *volume);
+
+/* Checkpoints until nothing awaits release. */
+MUST_CHECK int volume_settle(struct volume *volume);
+
+/* Is there anything that a checkpoint would make durable? */
+bool volume_is_dirty(struct volume *volume);
+
+#endif
