@@ -76,12 +76,16 @@ code_of_errno(int host_errno)
 	return COP_EIO;
 }
 
+/* Formats aside first: an argument may be the old text itself. A text cut off is good enough. */
 static void
 note_set(const char *file, int line, const char *format, va_list args)
 {
+	char text[NOTE_BYTES];
+
+	(void)vsnprintf(text, sizeof text, format, args);
+	memcpy(note.text, text, sizeof note.text);
 	note.file = file;
 	note.line = line;
-	(void)vsnprintf(note.text, sizeof note.text, format, args); /* cut off is good enough */
 }
 
 int
