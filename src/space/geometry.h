@@ -19,6 +19,7 @@
 enum {
 	AG_BLOCKS_MIN = 256,
 	AG_BLOCKS_MAX = 32768,
+	AG_LAST_MIN = 64, /* more than the fixed blocks of any AG but the first */
 	AG_WANTED = 8,
 	SPACE_FANOUT = 64,
 	SPACE_SLOTS = 3,
@@ -40,7 +41,14 @@ struct geometry {
 /* The AG size for a volume: a power of two, the largest that gives 8 AGs. */
 uint32_t geometry_ag_blocks(uint64_t volume_blocks);
 
-/* COP_EINVAL: no such geometry can be (the text says why). Safe on hostile numbers. */
+/* The usual journal of a volume: a sixteenth, 64 to 16,384 blocks, at most half of AG 0. */
+uint64_t geometry_journal_blocks(uint64_t volume_blocks);
+
+/*
+ * COP_EINVAL: no such geometry can be (the text says why). Safe on hostile numbers. What is left
+ * over at the end and too short for an AG (AG_LAST_MIN) is not used: `blocks` is then less than
+ * `volume_blocks`, and gives the same geometry again.
+ */
 MUST_CHECK int geometry_init(struct geometry *geometry, uint64_t volume_blocks, uint32_t ag_blocks,
 	uint64_t journal_blocks);
 
@@ -59,6 +67,9 @@ uint64_t geometry_journal(const struct geometry *geometry);
 /* Blocks at the start of `ag` that are never handed out. */
 uint32_t geometry_fixed_blocks(const struct geometry *geometry, uint64_t ag);
 uint64_t geometry_fixed_blocks_total(const struct geometry *geometry);
+
+/* The same, summed over the AGs before `ag`, which may be ag_count. */
+uint64_t geometry_fixed_blocks_before(const struct geometry *geometry, uint64_t ag);
 
 /* Blocks that `ag` has: ag_blocks, fewer in the last one. */
 uint32_t geometry_ag_size(const struct geometry *geometry, uint64_t ag);

@@ -76,8 +76,10 @@ struct space_options {
 	struct device *dev;
 	struct geometry geometry;
 	uint8_t uuid[16];
-	uint32_t node_blocks;
+	uint32_t node_blocks;         /* a power of two, up to 16 */
+	uint32_t node_copies;         /* the most that space_take_node() is asked for; 0: 2 */
 	uint64_t generation;          /* of the newest checkpoint, N; the open one is greater */
+	uint64_t open_generation;     /* that the first freeze closes; 0: generation + 1 */
 	struct space_descriptor root; /* of N */
 	uint64_t awaiting_blocks;     /* freed in N's period, as N's superblock says */
 
@@ -131,18 +133,23 @@ void space_use(struct space *space, struct run run);
 /* Gate exclusive: the last reference is gone, in the open generation. */
 void space_release(struct space *space, struct run run);
 
-/* Memory for `count` more calls of use and release, so that they cannot fail. COP_ENOMEM. */
+/*
+ * Memory for `count` more calls of use and release, so that they cannot fail; each call takes one
+ * of them, and what was not taken is given back. COP_ENOMEM.
+ */
 MUST_CHECK int space_reserve_lists(struct space *space, size_t count);
 void space_unreserve_lists(struct space *space, size_t count);
 
 /* ---- Nodes ---------------------------------------------------------------------------------- */
 
 /*
- * Sees to it that `count` nodes with `copies` copies can be taken by space_take_node(), out of an
- * admission of the caller's. May read bitmaps. space_unreserve_nodes() gives back what was not
- * taken.
+ * Sees to it that `count` nodes, with as many copies as the volume's nodes have, can be taken by
+ * space_take_node(), out of an admission of the caller's: copies * node_blocks for each node taken,
+ * counted when it is taken. May read bitmaps. space_unreserve_nodes() gives back what was not
+ * taken. COP_ENOSPC: no run of node_blocks is left outside of the reserve, which only `emptying`
+ * may use; the free space can be in shorter pieces.
  */
-MUST_CHECK int space_reserve_nodes(struct space *space, uint32_t count);
+MUST_CHECK int space_reserve_nodes(struct space *space, uint32_t count, bool emptying);
 void space_unreserve_nodes(struct space *space, uint32_t count);
 
 /* Gate exclusive, reserved: addresses for one node, used in the open generation; addr2 is 0 when
@@ -176,6 +183,9 @@ uint64_t space_free_blocks(const struct space *space);      /* allocatable now *
 uint64_t space_available_blocks(const struct space *space); /* less reserve and promises */
 uint64_t space_pending_blocks(const struct space *space);   /* awaiting release */
 size_t space_list_bytes(const struct space *space);         /* memory of lists and bitmaps */
+
+/* AGs that a damaged block of the allocation tree has closed, as far as it has been met. */
+uint64_t space_closed_ags(const struct space *space);
 
 /* Asserts free + used + awaiting == blocks for every loaded AG and in sum. */
 void space_check(struct space *space);
