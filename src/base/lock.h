@@ -30,7 +30,7 @@ enum lock_rank {
 	LOCK_SPACE,            /* space: allocation groups, lists, accounting */
 	LOCK_CACHE,            /* cache: one shard */
 	LOCK_DEVICE_QUEUE,     /* device: submission and completion of one device */
-	LOCK_RANDOM,           /* volume: the generator of seals */
+	LOCK_VISITS,           /* volume: the list of running operations */
 	LOCK_RANKS,
 };
 

@@ -16,6 +16,7 @@
  *      114      0  name           1 to 255 bytes
  */
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "tree/tree.h"
 

@@ -93,7 +93,7 @@ struct device *volume_device(struct volume *volume);
 struct cache *volume_cache(struct volume *volume);
 struct space *volume_space(struct volume *volume);
 struct tree_env *volume_tree_env(struct volume *volume);
-const struct superblock *volume_superblock(const struct volume *volume); /* the newest durable */
+void volume_superblock(struct volume *volume, struct superblock *out_sb); /* the newest durable */
 bool volume_is_read_only(const struct volume *volume);
 uint32_t volume_node_bytes(const struct volume *volume);
 uint64_t volume_name_seed(const struct volume *volume);
@@ -121,7 +121,9 @@ uint64_t volume_next_job(struct volume *volume);
  * freed since it entered are not handed out before it leaves.
  */
 struct volume_visit {
-	uint64_t period;
+	uint64_t period;               /* generation that was open when it entered */
+	struct volume_visit *previous; /* volume.visits */
+	struct volume_visit *next;
 };
 
 void volume_enter(struct volume *volume, struct volume_visit *visit);
@@ -152,6 +154,17 @@ enum {
 };
 
 struct tx;
+
+/*
+ * What an emptying transaction may hold so that the reserve always covers it: messages to object
+ * trees (each content or directory tree that changes costs one more, for its root record), to
+ * content and directory trees, and to the catalog.
+ */
+enum {
+	TX_EMPTYING_OBJECT_MESSAGES = 5,
+	TX_EMPTYING_CONTENT_MESSAGES = 2,
+	TX_EMPTYING_CATALOG_MESSAGES = 1,
+};
 
 /*
  * Begins to collect. `visit` is the operation's; commit renews it while it waits, so what the

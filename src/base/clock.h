@@ -1,0 +1,11 @@
+#ifndef COPPICE_BASE_CLOCK_H
+#define COPPICE_BASE_CLOCK_H
+
+/* clock: the one place that asks the host what time it is. */
+
+#include <stdint.h>
+
+/* ns since 1970, which may jump. */
+int64_t clock_wall_ns(void);
+
+#endif

@@ -1,0 +1,364 @@
+/*
+ * Checkpoints (rules of commit, 5).
+ *
+ *   standing   nodes and list entries for the catalog's update are set aside long before, so that a
+ *              checkpoint can always be made, on a full volume too
+ *   freeze     under the exclusive gate: the branch's roots go into the catalog, the open
+ *              generation's nodes and lists become the frozen ones, the next generation opens
+ *   write      nodes in address order, both copies; then bitmaps and allocation tree; flush
+ *   superblock into the next slot of the ring, in all places; flush
+ *   release    what was freed one generation earlier may be used again
+ *
+ * Data needs no step of its own: a transaction is applied when its data writes have completed, so
+ * the first flush covers everything that the frozen generation names.
+ *
+ * An error after the freeze ends writing: the volume takes no more changes, and says so, until it
+ * is opened again at its newest durable checkpoint.
+ */
+
+#include "volume/volume_internal.h"
+
+#include "base/num.h"
+#include "base/plant.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	STANDING_LIST_ENTRIES = 4, /* for each node: two copies taken, two released */
+	NODE_ARRAY_SPARE = 64,
+};
+
+bool
+volume_is_dirty(struct volume *volume)
+{
+	bool changed;
+
+	gate_enter_shared(volume->gate);
+	changed = volume->changed;
+	gate_leave_shared(volume->gate);
+	return changed;
+}
+
+/* ---- Freeze ---------------------------------------------------------------------------------- */
+
+/* Sets aside what the catalog's update will take. Only the thread that runs the checkpoint. */
+static int
+ensure_standing(struct volume *volume)
+{
+	uint32_t nodes;
+
+	gate_enter_shared(volume->gate);
+	nodes = tree_nodes_worst(volume->catalog.tree.root.levels);
+	gate_leave_shared(volume->gate);
+	if (volume->standing.nodes >= nodes)
+		return 0;
+	volume__unreserve(volume, &volume->standing, &(struct taken){ 0 });
+	return volume__reserve(
+		volume, nodes, (size_t)nodes * STANDING_LIST_ENTRIES, true, &volume->standing);
+}
+
+/* What is being written: nodes in an array made before the freeze, and the superblock. */
+struct closing {
+	struct buffer **nodes; /* owned array */
+	size_t capacity;
+	size_t count;
+	struct superblock sb;
+	uint64_t generation;
+};
+
+static int
+nodes_make_room(struct closing *closing, size_t want)
+{
+	struct buffer **grown;
+
+	if (want <= closing->capacity)
+		return 0;
+	grown = realloc(closing->nodes, want * sizeof *grown);
+	if (!grown)
+		return fail(COP_ENOMEM, "checkpoint of %zu nodes", want);
+	closing->nodes = grown;
+	closing->capacity = want;
+	return 0;
+}
+
+/* Gate exclusive: the roots of the branch go into the catalog, if they have changed. */
+static void
+store_branch(struct volume *volume)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[BRANCH_RECORD_BYTES + BRANCH_NAME_BYTES_MAX];
+	uint32_t bytes;
+
+	if (memcmp(&volume->branch.objects, &volume->objects.tree.root,
+		    sizeof volume->branch.objects) == 0)
+		return;
+	volume->branch.objects = volume->objects.tree.root;
+	bytes = branch_encode(&volume->branch, value);
+	tree_put(&volume->catalog.tree, catalog_key(key, CATALOG_BRANCH, BRANCH_MAIN),
+		view_of(value, bytes));
+}
+
+static uint16_t
+next_slot(const struct superblock *newest, const struct superblock *previous)
+{
+	uint16_t slot = (uint16_t)((newest->slot + 1) % SUPERBLOCK_RING);
+
+	if (previous->generation != 0 && slot == previous->slot)
+		slot = (uint16_t)((slot + 1) % SUPERBLOCK_RING);
+	assert(slot != newest->slot);
+	return slot;
+}
+
+/* Gate exclusive, catalog path prepared, room in the array: the cut. */
+static void
+freeze(struct volume *volume, struct closing *closing)
+{
+	uint64_t generation = atomic_load(&volume->generation);
+	struct superblock *sb = &closing->sb;
+
+	volume->taken = (struct taken){ 0 };
+	store_branch(volume);
+
+	*sb = volume->newest;
+	sb->slot = next_slot(&volume->newest, &volume->previous);
+	sb->generation = generation;
+	sb->previous_generation = volume->newest.generation;
+	sb->catalog = volume->catalog.tree.root;
+	sb->flags |= SUPERBLOCK_CLEAN;
+	sb->next_object = atomic_load(&volume->next_object);
+	sb->next_job = atomic_load(&volume->next_job);
+	sb->objects = (uint64_t)atomic_load(&volume->objects_count);
+	sb->checkpoint_ns = volume_now_ns(volume);
+	closing->generation = generation;
+
+	assert(volume->open_node_count <= closing->capacity);
+	for (struct buffer *node = volume->open_nodes; node; node = node->owner_next) {
+		assert(node->owner_generation == generation);
+		closing->nodes[closing->count++] = node;
+	}
+	assert(closing->count == volume->open_node_count);
+	volume->open_nodes = NULL;
+	volume->open_node_count = 0;
+	atomic_store(&volume->open_node_bytes, 0);
+	volume->frozen_generation = generation;
+	space_freeze(volume->space, generation + 1, &sb->free_blocks, &sb->awaiting_blocks);
+	atomic_store(&volume->generation, generation + 1);
+	volume->changed = false;
+}
+
+/* Loads the catalog's path, makes room for the nodes, and freezes. Nothing has changed on error. */
+static int
+prepare_and_freeze(struct volume *volume, struct closing *closing)
+{
+	uint8_t bytes[CATALOG_KEY_BYTES];
+	struct view key = catalog_key(bytes, CATALOG_BRANCH, BRANCH_MAIN);
+	struct tree_pins pins;
+	struct taken taken = { 0 };
+	size_t want = NODE_ARRAY_SPARE;
+	bool frozen = false;
+	int err;
+
+	err = ensure_standing(volume);
+	if (err)
+		return err;
+	tree_pins_init(&pins, volume->cache);
+	while (!frozen) {
+		err = nodes_make_room(closing, want);
+		if (err == 0)
+			err = tree_prepare(&volume->catalog.tree, key, &pins);
+		if (err)
+			break;
+		gate_enter_exclusive(volume->gate);
+		want = volume->open_node_count + NODE_ARRAY_SPARE;
+		if (want <= closing->capacity && tree_is_prepared(&volume->catalog.tree, key) &&
+			tree_nodes_worst(volume->catalog.tree.root.levels) <=
+				volume->standing.nodes) {
+			freeze(volume, closing);
+			taken = volume->taken;
+			frozen = true;
+		}
+		gate_leave_exclusive(volume->gate);
+		want *= 2;
+		if (!frozen) {
+			err = ensure_standing(volume);
+			if (err)
+				break;
+		}
+	}
+	tree_pins_release(&pins);
+	if (err)
+		return err;
+	volume__unreserve(volume, &volume->standing, &taken);
+	return 0;
+}
+
+/* ---- Write ----------------------------------------------------------------------------------- */
+
+static int
+compare_addr(const void *a, const void *b)
+{
+	const struct buffer *x = *(struct buffer *const *)a;
+	const struct buffer *y = *(struct buffer *const *)b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static int
+write_nodes(struct volume *volume, struct closing *closing)
+{
+	int err;
+
+	if (closing->count == 0)
+		return 0;
+	qsort(closing->nodes, closing->count, sizeof closing->nodes[0], compare_addr);
+	for (size_t i = 0; i < closing->count; i++)
+		tree_node_finish(closing->nodes[i]);
+	err = cache_sync_all(volume->cache, closing->nodes, closing->count);
+	if (err)
+		return fail_in(err, "writing nodes of generation %" PRIu64, closing->generation);
+	atomic_fetch_add(&volume->nodes_written, closing->count);
+	return 0;
+}
+
+static int
+write_all(struct volume *volume, struct closing *closing)
+{
+	int err;
+
+	err = write_nodes(volume, closing);
+	if (err)
+		return err;
+	err = space_write(volume->space, &closing->sb.allocation);
+	if (err)
+		return err;
+	if (!planted(PLANT_NO_FLUSH_BEFORE_SUPERBLOCK)) {
+		err = device_flush(volume->dev);
+		if (err)
+			return err;
+	}
+	err = volume__write_superblock(volume->dev, &volume->geometry, &closing->sb);
+	if (err)
+		return err;
+	if (!volume->options.no_flush)
+		err = device_flush(volume->dev);
+	return err;
+}
+
+/* No operation that entered up to the end of that period is still under way. */
+static bool
+may_release(void *context, uint64_t freed_generation)
+{
+	struct volume *volume = context;
+	bool may;
+
+	mutex_lock(&volume->visit_lock);
+	may = !volume->visit_first || volume->visit_first->period > freed_generation;
+	mutex_unlock(&volume->visit_lock);
+	return may;
+}
+
+/* The frozen generation is durable: its nodes may be evicted, and older blocks used again. */
+static void
+finish(struct volume *volume, struct closing *closing)
+{
+	gate_enter_exclusive(volume->gate);
+	for (size_t i = 0; i < closing->count; i++) {
+		closing->nodes[i]->owner_prev = NULL;
+		closing->nodes[i]->owner_next = NULL;
+		cache_clean(volume->cache, closing->nodes[i]);
+	}
+	volume->frozen_generation = 0;
+	gate_leave_exclusive(volume->gate);
+	mutex_lock(&volume->state);
+	volume->previous = volume->newest;
+	volume->newest = closing->sb;
+	mutex_unlock(&volume->state);
+	space_durable(volume->space, may_release, volume);
+	atomic_fetch_add(&volume->checkpoints, 1);
+}
+
+/*
+ * One checkpoint. *out_fatal: it failed after the freeze, and the volume with it.
+ */
+static int
+run_checkpoint(struct volume *volume, bool *out_fatal)
+{
+	struct closing closing = { 0 };
+	int err;
+
+	err = prepare_and_freeze(volume, &closing);
+	if (err == 0) {
+		err = write_all(volume, &closing);
+		if (err)
+			*out_fatal = true;
+		else
+			finish(volume, &closing);
+	}
+	free(closing.nodes);
+	if (err)
+		return fail_in(err, "checkpoint");
+
+	/* For the next one. If it cannot be had now, the next checkpoint asks again. */
+	if (ensure_standing(volume) != 0)
+		err_clear();
+	return 0;
+}
+
+/* Waits for a running checkpoint; then runs one, if `forced` or if there is anything to save. */
+static int
+checkpoint(struct volume *volume, bool forced)
+{
+	bool fatal = false;
+	int err;
+
+	assert(!volume->options.read_only);
+	lock_assert_none_held();
+	mutex_lock(&volume->state);
+	while (volume->checkpoint_running)
+		condition_wait(&volume->state_changed, &volume->state);
+	err = volume->failed;
+	if (err == 0)
+		volume->checkpoint_running = true;
+	mutex_unlock(&volume->state);
+	if (err)
+		return volume__failed(volume);
+
+	if (forced || volume_is_dirty(volume))
+		err = run_checkpoint(volume, &fatal);
+
+	mutex_lock(&volume->state);
+	volume->checkpoint_running = false;
+	if (fatal) {
+		volume->failed = err;
+		(void)snprintf(volume->failed_text, sizeof volume->failed_text, "%s", err_text());
+	}
+	condition_wake_all(&volume->state_changed);
+	mutex_unlock(&volume->state);
+	return err;
+}
+
+int
+volume_checkpoint(struct volume *volume)
+{
+	return checkpoint(volume, false);
+}
+
+int
+volume__checkpoint_forced(struct volume *volume)
+{
+	return checkpoint(volume, true);
+}
+
+int
+volume_settle(struct volume *volume)
+{
+	enum {
+		TRIES = 3
+	}; /* the change itself, its release, and one for a visit that was in the way */
+	int err = volume_checkpoint(volume);
+
+	for (int i = 0; i < TRIES && err == 0 && space_pending_blocks(volume->space) > 0; i++)
+		err = volume__checkpoint_forced(volume);
+	return err;
+}

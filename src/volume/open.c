@@ -1,0 +1,558 @@
+#include "volume/volume_internal.h"
+
+#include "base/clock.h"
+#include "base/num.h"
+
+#include <stdlib.h>
+
+/* ---- Finding the superblock ------------------------------------------------------------------ */
+
+/*
+ * What a search has found. The four slots at the front are asked first; if none of them is good,
+ * the places in AGs 1, 3 and 7 are tried for every size that an AG can have. All that is believed
+ * must name the same volume as the newest one found at the first place that had any.
+ */
+struct search {
+	struct device *dev;
+	uint8_t *block;
+	struct superblock newest;
+	struct superblock second; /* the one that the newest names, if it was seen */
+	struct superblock seen[SUPERBLOCK_PLACES_MAX * SUPERBLOCK_RING];
+	size_t seen_count;
+	int worst; /* why nothing was believed: the most telling error */
+};
+
+/* An unsupported volume is more telling than a damaged one, that more than none at all. */
+static void
+search_note(struct search *search, int err)
+{
+	static const int order[] = { COP_ENOTVOLUME, COP_EIO, COP_EFORMAT, COP_ECHECKSUM,
+		COP_EUNSUPPORTED };
+	size_t rank = 0;
+	size_t worst_rank = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(order); i++) {
+		if (order[i] == err)
+			rank = i;
+		if (order[i] == search->worst)
+			worst_rank = i;
+	}
+	if (search->worst == 0 || rank > worst_rank)
+		search->worst = err;
+}
+
+static void
+search_look(struct search *search, uint64_t addr, uint32_t place, uint32_t slot)
+{
+	struct superblock sb;
+	int err;
+
+	if (addr >= device_blocks(search->dev))
+		return;
+	err = device_read(search->dev, addr, search->block, 1);
+	if (err == 0)
+		err = superblock_decode(search->block, &sb);
+	if (err == 0 && (sb.place != place || sb.slot != slot))
+		err = fail(COP_ECHECKSUM, "superblock of another place");
+	if (err) {
+		search_note(search, err);
+		return;
+	}
+	if (search->seen_count > 0 && memcmp(sb.uuid, search->seen[0].uuid, sizeof sb.uuid) != 0)
+		return; /* left over from an older volume */
+	assert(search->seen_count < ARRAY_COUNT(search->seen));
+	search->seen[search->seen_count++] = sb;
+}
+
+static void
+search_place(struct search *search, uint32_t ag_blocks, uint32_t place)
+{
+	static const uint64_t ags[SUPERBLOCK_PLACES_MAX] = { 0, 1, 3, 7 };
+
+	for (uint32_t slot = 0; slot < SUPERBLOCK_RING; slot++)
+		search_look(search, ags[place] * ag_blocks + slot, place, slot);
+}
+
+static void
+search_everywhere(struct search *search)
+{
+	uint32_t ag_blocks;
+
+	search_place(search, 0, 0);
+	if (search->seen_count > 0) {
+		ag_blocks = search->seen[0].ag_blocks;
+		for (uint32_t place = 1; place < SUPERBLOCK_PLACES_MAX; place++)
+			search_place(search, ag_blocks, place);
+		return;
+	}
+	for (ag_blocks = AG_BLOCKS_MAX; ag_blocks >= AG_BLOCKS_MIN; ag_blocks /= 2) {
+		for (uint32_t place = 1; place < SUPERBLOCK_PLACES_MAX; place++)
+			search_place(search, ag_blocks, place);
+		if (search->seen_count > 0)
+			return;
+	}
+}
+
+static int
+search_failed(const struct search *search)
+{
+	const char *name = device_name(search->dev);
+
+	switch (search->worst) {
+	case COP_EUNSUPPORTED:
+		return fail(COP_EUNSUPPORTED,
+			"%s: a format or feature that this version does not know", name);
+	case COP_ECHECKSUM:
+	case COP_EFORMAT:
+		return fail(COP_ECHECKSUM, "%s: every copy of the superblock is damaged", name);
+	case COP_EIO:
+		return fail(COP_EIO, "%s: no superblock can be read", name);
+	default:
+		return fail(COP_ENOTVOLUME, "%s: not a coppice volume", name);
+	}
+}
+
+int
+volume_find_superblock(
+	struct device *dev, struct superblock *out_newest, struct superblock *out_previous)
+{
+	struct search search = { .dev = dev };
+	const struct superblock *newest;
+	struct superblock previous = { 0 };
+
+	search.block = block_buffer_alloc(1);
+	if (!search.block)
+		return fail(COP_ENOMEM, "superblock");
+	search_everywhere(&search);
+	free(search.block);
+	if (search.seen_count == 0)
+		return search_failed(&search);
+
+	newest = &search.seen[0];
+	for (size_t i = 1; i < search.seen_count; i++) {
+		if (search.seen[i].generation > newest->generation)
+			newest = &search.seen[i];
+	}
+	for (size_t i = 0; i < search.seen_count; i++) {
+		if (newest->previous_generation != 0 &&
+			search.seen[i].generation == newest->previous_generation)
+			previous = search.seen[i];
+	}
+	err_clear();
+	*out_newest = *newest;
+	*out_previous = previous;
+	return 0;
+}
+
+int
+volume__write_superblock(
+	struct device *dev, const struct geometry *geometry, const struct superblock *sb)
+{
+	uint32_t places = geometry_superblock_places(geometry);
+	struct device_io ios[SUPERBLOCK_PLACES_MAX];
+	struct device_io *batch[SUPERBLOCK_PLACES_MAX];
+	uint8_t *blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
+	int err = 0;
+
+	assert(places <= SUPERBLOCK_PLACES_MAX);
+	if (!blocks)
+		return fail(COP_ENOMEM, "superblock");
+	memset(blocks, 0, (size_t)SUPERBLOCK_PLACES_MAX * BLOCK_BYTES);
+	for (uint32_t place = 0; place < places; place++) {
+		struct superblock copy = *sb;
+		uint8_t *block = blocks + (size_t)place * BLOCK_BYTES;
+
+		copy.place = (uint16_t)place;
+		superblock_encode(&copy, block);
+		device_io_init(&ios[place], DEVICE_WRITE,
+			geometry_superblock(geometry, place, sb->slot), 1, block);
+		batch[place] = &ios[place];
+	}
+	device_submit(dev, batch, places);
+	for (uint32_t place = 0; place < places; place++) {
+		device_wait(dev, &ios[place]);
+		if (ios[place].result != 0 && err == 0)
+			err = fail(
+				ios[place].result, "%s: writing the superblock", device_name(dev));
+	}
+	free(blocks);
+	return err;
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+int
+volume__random(int (*random)(void *context, void *buffer, size_t bytes), void *context,
+	struct rng *out_rng)
+{
+	uint64_t seed;
+	int err;
+
+	if (!random)
+		return rng_seed_system(out_rng);
+	err = random(context, &seed, sizeof seed);
+	if (err)
+		return fail(COP_EIO, "the caller's random numbers failed");
+	rng_seed(out_rng, seed);
+	return 0;
+}
+
+int64_t
+volume__clock(int64_t (*clock_ns)(void *context), void *context)
+{
+	return clock_ns ? clock_ns(context) : clock_wall_ns();
+}
+
+static int
+read_branch(struct volume *volume, struct branch_record *out_branch)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[BRANCH_RECORD_BYTES + BRANCH_NAME_BYTES_MAX];
+	size_t bytes;
+	int err;
+
+	err = tree_get(&volume->catalog.tree, catalog_key(key, CATALOG_BRANCH, BRANCH_MAIN), value,
+		sizeof value, &bytes);
+	if (err == COP_ENOENT || err == COP_ERANGE)
+		err = fail(COP_EFORMAT, "no branch \"main\"");
+	if (err == 0)
+		err = branch_decode(view_of(value, bytes), out_branch);
+	if (err)
+		return fail_in(err, "catalog");
+	return 0;
+}
+
+static int
+check_against_device(struct volume *volume, const struct superblock *sb)
+{
+	uint64_t have = device_blocks(volume->dev);
+
+	if (sb->blocks > have)
+		return fail(COP_EFORMAT,
+			"%s: truncated: the volume has %" PRIu64 " bytes, the device %" PRIu64,
+			device_name(volume->dev), sb->blocks * BLOCK_BYTES, have * BLOCK_BYTES);
+	if ((sb->ro_compat & ~SUPERBLOCK_RO_COMPAT_KNOWN) != 0 && !volume->options.read_only)
+		return fail(COP_EUNSUPPORTED,
+			"%s: unknown features %#" PRIx64 " allow reading only",
+			device_name(volume->dev), sb->ro_compat);
+	return 0;
+}
+
+/* Everything that follows from the superblock. */
+static int
+adopt_superblock(struct volume *volume)
+{
+	const struct superblock *sb = &volume->newest;
+	struct space_options space = {
+		.dev = volume->dev,
+		.node_blocks = sb->node_bytes / BLOCK_BYTES,
+		.node_copies = sb->metadata_copies == 1 ? 1 : 2,
+		.generation = sb->generation,
+		.open_generation = sb->generation + 2,
+		.root = sb->allocation,
+		.awaiting_blocks = sb->awaiting_blocks,
+		.previous_generation = volume->previous.generation,
+		.previous_root = volume->previous.allocation,
+	};
+	int err;
+
+	err = geometry_init(&volume->geometry, sb->blocks, sb->ag_blocks, sb->journal_blocks);
+	if (err)
+		return err;
+	space.geometry = volume->geometry;
+	memcpy(space.uuid, sb->uuid, sizeof space.uuid);
+	err = space_open(&space, &volume->space);
+	if (err)
+		return err;
+
+	volume->node_blocks = sb->node_bytes / BLOCK_BYTES;
+	volume->metadata_copies = sb->metadata_copies;
+	volume->name_seed = sb->name_seed;
+	volume->env.cache = volume->cache;
+	volume->env.node_bytes = sb->node_bytes;
+	volume->env.device_blocks = sb->blocks;
+	volume->env.hooks = &volume__hooks;
+	volume->env.context = volume;
+	memcpy(volume->env.uuid, sb->uuid, sizeof volume->env.uuid);
+	/* A half-written generation of before a crash must not share its number with a new one. */
+	atomic_store(&volume->generation, sb->generation + 2);
+	atomic_store(&volume->next_object, sb->next_object);
+	atomic_store(&volume->next_job, sb->next_job);
+	atomic_store(&volume->objects_count, (int64_t)sb->objects);
+	volume__tree_init(
+		volume, &volume->catalog, (struct tree_name){ .kind = TREE_CATALOG }, &sb->catalog);
+	return 0;
+}
+
+static int
+open_trees(struct volume *volume)
+{
+	struct volume_visit visit;
+	int err;
+
+	volume_enter(volume, &visit);
+	err = read_branch(volume, &volume->branch);
+	volume_leave(volume, &visit);
+	if (err)
+		return err;
+	volume__tree_init(volume, &volume->objects,
+		(struct tree_name){ .branch = BRANCH_MAIN, .kind = TREE_OBJECTS },
+		&volume->branch.objects);
+	return 0;
+}
+
+static int
+init_locks(struct volume *volume)
+{
+	int err;
+
+	err = mutex_init(&volume->state, LOCK_VOLUME_STATE);
+	if (err)
+		return err;
+	err = mutex_init(&volume->visit_lock, LOCK_VISITS);
+	if (err)
+		goto undo_state;
+	err = condition_init(&volume->state_changed);
+	if (err)
+		goto undo_visits;
+	err = gate_create(&volume->gate);
+	if (err)
+		goto undo_condition;
+	return 0;
+
+undo_condition:
+	condition_fini(&volume->state_changed);
+undo_visits:
+	mutex_fini(&volume->visit_lock);
+undo_state:
+	mutex_fini(&volume->state);
+	return err;
+}
+
+int
+volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
+{
+	struct volume *volume = calloc(1, sizeof *volume);
+	int err;
+
+	if (!volume)
+		return fail(COP_ENOMEM, "volume");
+	volume->dev = dev;
+	volume->options = *options;
+	err = init_locks(volume);
+	if (err) {
+		free(volume);
+		return err;
+	}
+	/* Rules of commit 6, step 0: a process that was killed leaves its writes in a volatile
+	 * cache; nothing read here may count as durable before a flush. */
+	if (!options->read_only) {
+		err = device_flush(dev);
+		if (err)
+			goto out;
+	}
+	err = volume__random(options->random, options->context, &volume->rng);
+	if (err)
+		goto out;
+	err = volume_find_superblock(dev, &volume->newest, &volume->previous);
+	if (err)
+		goto out;
+	err = check_against_device(volume, &volume->newest);
+	if (err)
+		goto out;
+	err = cache_create(dev, options->cache_bytes, &volume->cache);
+	if (err)
+		goto out;
+	volume->dirty_limit_bytes = options->cache_bytes / 4;
+	err = adopt_superblock(volume);
+	if (err)
+		goto out;
+	err = open_trees(volume);
+	if (err)
+		goto out;
+	gate_enter_exclusive(volume->gate);
+	volume__update_reserve(volume);
+	gate_leave_exclusive(volume->gate);
+	*out_volume = TAKE(volume);
+
+out:
+	volume_close(volume);
+	return err;
+}
+
+void
+volume_close(struct volume *volume)
+{
+	if (!volume)
+		return;
+	assert(!volume->visit_first);
+	for (size_t i = 0; i < VOLUME_BUCKETS; i++)
+		assert(!volume->trees[i]);
+	if (volume->space)
+		volume__unreserve(volume, &volume->standing, &(struct taken){ 0 });
+	space_free_all(volume->space);
+	cache_free(volume->cache);
+	gate_free(volume->gate);
+	condition_fini(&volume->state_changed);
+	mutex_fini(&volume->visit_lock);
+	mutex_fini(&volume->state);
+	free(volume);
+}
+
+bool
+volume_refresh(struct volume *volume)
+{
+	struct superblock newest;
+	struct superblock previous;
+	struct branch_record branch;
+	struct tree_root catalog;
+
+	if (!volume->options.read_only)
+		return false;
+	if (volume_find_superblock(volume->dev, &newest, &previous) != 0 ||
+		newest.generation == volume->newest.generation ||
+		memcmp(newest.uuid, volume->newest.uuid, sizeof newest.uuid) != 0)
+		return false;
+
+	catalog = newest.catalog;
+	gate_enter_exclusive(volume->gate);
+	volume->catalog.tree.root = catalog;
+	gate_leave_exclusive(volume->gate);
+	if (read_branch(volume, &branch) != 0)
+		return false;
+	gate_enter_exclusive(volume->gate);
+	volume->branch = branch;
+	volume->objects.tree.root = branch.objects;
+	gate_leave_exclusive(volume->gate);
+	mutex_lock(&volume->state);
+	volume->newest = newest;
+	volume->previous = previous;
+	mutex_unlock(&volume->state);
+	atomic_store(&volume->objects_count, (int64_t)newest.objects);
+	return volume__trees_reload(volume) == 0;
+}
+
+/* ---- Visits ---------------------------------------------------------------------------------- */
+
+void
+volume_enter(struct volume *volume, struct volume_visit *visit)
+{
+	mutex_lock(&volume->visit_lock);
+	visit->period = atomic_load(&volume->generation);
+	visit->next = NULL;
+	visit->previous = volume->visit_last;
+	if (volume->visit_last)
+		volume->visit_last->next = visit;
+	else
+		volume->visit_first = visit;
+	volume->visit_last = visit;
+	mutex_unlock(&volume->visit_lock);
+}
+
+void
+volume_leave(struct volume *volume, struct volume_visit *visit)
+{
+	mutex_lock(&volume->visit_lock);
+	if (visit->previous)
+		visit->previous->next = visit->next;
+	else
+		volume->visit_first = visit->next;
+	if (visit->next)
+		visit->next->previous = visit->previous;
+	else
+		volume->visit_last = visit->previous;
+	mutex_unlock(&volume->visit_lock);
+}
+
+/* ---- Telling --------------------------------------------------------------------------------- */
+
+struct device *
+volume_device(struct volume *volume)
+{
+	return volume->dev;
+}
+
+struct cache *
+volume_cache(struct volume *volume)
+{
+	return volume->cache;
+}
+
+struct space *
+volume_space(struct volume *volume)
+{
+	return volume->space;
+}
+
+struct tree_env *
+volume_tree_env(struct volume *volume)
+{
+	return &volume->env;
+}
+
+void
+volume_superblock(struct volume *volume, struct superblock *out_sb)
+{
+	mutex_lock(&volume->state);
+	*out_sb = volume->newest;
+	mutex_unlock(&volume->state);
+}
+
+bool
+volume_is_read_only(const struct volume *volume)
+{
+	return volume->options.read_only;
+}
+
+uint32_t
+volume_node_bytes(const struct volume *volume)
+{
+	return volume->env.node_bytes;
+}
+
+uint64_t
+volume_name_seed(const struct volume *volume)
+{
+	return volume->name_seed;
+}
+
+int64_t
+volume_now_ns(struct volume *volume)
+{
+	return volume__clock(volume->options.clock_ns, volume->options.context);
+}
+
+uint64_t
+volume_generation(struct volume *volume)
+{
+	return atomic_load(&volume->generation);
+}
+
+uint64_t
+volume_objects(struct volume *volume)
+{
+	return (uint64_t)atomic_load(&volume->objects_count);
+}
+
+uint64_t
+volume_next_object(struct volume *volume)
+{
+	return atomic_fetch_add(&volume->next_object, 1);
+}
+
+uint64_t
+volume_next_job(struct volume *volume)
+{
+	return atomic_fetch_add(&volume->next_job, 1);
+}
+
+struct volume_stats
+volume_stats(struct volume *volume)
+{
+	return (struct volume_stats){
+		.checkpoints = atomic_load(&volume->checkpoints),
+		.transactions = atomic_load(&volume->transactions),
+		.nodes_written = atomic_load(&volume->nodes_written),
+		.repairs = atomic_load(&volume->repairs),
+	};
+}

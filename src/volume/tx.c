@@ -1,0 +1,712 @@
+/*
+ * Transactions.
+ *
+ *   collect   tx_put, tx_delete, tx_take, ...: memory of the caller's only
+ *   ticket    first come, first served: memory and space for the worst case are set aside. Whoever
+ * is at the head of the queue runs the checkpoint that makes room, with all others behind prepare
+ * every node that a message needs is loaded and pinned, with no lock held apply     under the
+ * exclusive gate: look whether all nodes are still there, then change them
+ *
+ * Between prepare and apply another transaction may have split a node, so that the path to a key
+ * has become a different one; then this one prepares again. After two such times it does so at the
+ * head of the queue, where nobody new can get in its way. [Otherwise a small cache livelocks.]
+ */
+
+#include "volume/volume_internal.h"
+
+#include <stdlib.h>
+
+enum {
+	PREPARE_TRIES_FREE = 2,    /* before the third is made at the head of the queue */
+	SPACE_TRIES = 2,           /* checkpoints that an admission waits for */
+	LIST_ENTRIES_PER_NODE = 4, /* a node taken may free two, with two copies each */
+};
+
+enum message_op {
+	MESSAGE_PUT,
+	MESSAGE_DELETE,
+	MESSAGE_BURY,
+};
+
+/* Key and value lie behind each other in `bytes`. */
+struct message {
+	enum message_op op;
+	struct tree_name name;
+	struct tree *tree; /* opened by commit */
+	uint8_t *bytes;    /* owned */
+	uint32_t key_bytes;
+	uint32_t value_bytes;
+	uint32_t root_at; /* of a bury, in its value */
+};
+
+struct runs {
+	struct run *runs; /* owned */
+	size_t count;
+	size_t capacity;
+};
+
+struct tx {
+	struct volume *volume;
+	struct volume_visit *visit;
+	bool emptying;
+	struct message messages[TX_MESSAGES_MAX];
+	uint32_t message_count;
+	uint64_t admitted_blocks; /* of data, not yet taken */
+	struct runs taken;
+	struct runs released;
+	int64_t objects;
+};
+
+static struct view
+message_key(const struct message *message)
+{
+	return view_of(message->bytes, message->key_bytes);
+}
+
+static struct view
+message_value(const struct message *message)
+{
+	return view_of(message->bytes + message->key_bytes, message->value_bytes);
+}
+
+/* ---- Collecting ------------------------------------------------------------------------------ */
+
+int
+volume__failed(struct volume *volume)
+{
+	int failed;
+
+	mutex_lock(&volume->state);
+	failed = volume->failed;
+	mutex_unlock(&volume->state);
+	if (failed == 0)
+		return 0;
+	return fail(failed, "the volume takes no more changes since: %s", volume->failed_text);
+}
+
+int
+tx_begin(struct volume *volume, struct volume_visit *visit, bool emptying, struct tx **out_tx)
+{
+	struct tx *tx;
+	int err;
+
+	if (volume->options.read_only)
+		return fail(COP_EROFS, "the volume is open for reading only");
+	err = volume__failed(volume);
+	if (err)
+		return err;
+	tx = calloc(1, sizeof *tx);
+	if (!tx)
+		return fail(COP_ENOMEM, "transaction");
+	tx->volume = volume;
+	tx->visit = visit;
+	tx->emptying = emptying;
+	*out_tx = tx;
+	return 0;
+}
+
+static int
+add_message(struct tx *tx, enum message_op op, struct tree_name name, struct view key,
+	struct view value, struct message **out_message)
+{
+	struct message *message;
+	uint8_t *bytes;
+
+	assert(tx->message_count < TX_MESSAGES_MAX);
+	assert(key.bytes > 0);
+	assert(key.bytes <= TREE_KEY_BYTES_MAX);
+	assert(value.bytes <= tree_value_bytes_max(tx->volume->env.node_bytes));
+
+	bytes = malloc(key.bytes + value.bytes);
+	if (!bytes)
+		return fail(COP_ENOMEM, "message");
+	memcpy(bytes, key.data, key.bytes);
+	if (value.bytes > 0)
+		memcpy(bytes + key.bytes, value.data, value.bytes);
+	message = &tx->messages[tx->message_count++];
+	*message = (struct message){
+		.op = op,
+		.name = name,
+		.bytes = bytes,
+		.key_bytes = (uint32_t)key.bytes,
+		.value_bytes = (uint32_t)value.bytes,
+	};
+	if (out_message)
+		*out_message = message;
+	return 0;
+}
+
+int
+tx_put(struct tx *tx, struct tree_name name, struct view key, struct view value)
+{
+	return add_message(tx, MESSAGE_PUT, name, key, value, NULL);
+}
+
+int
+tx_delete(struct tx *tx, struct tree_name name, struct view key)
+{
+	return add_message(tx, MESSAGE_DELETE, name, key, view_of(NULL, 0), NULL);
+}
+
+int
+tx_bury_tree(struct tx *tx, struct tree_name name, struct view job_key, uint32_t root_at)
+{
+	const struct message *job = NULL;
+	struct message *bury;
+	int err;
+
+	assert(name.kind == TREE_CONTENT || name.kind == TREE_DIRECTORY);
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		if (tx->messages[i].op == MESSAGE_PUT &&
+			tx->messages[i].name.kind == TREE_CATALOG &&
+			view_equal(message_key(&tx->messages[i]), job_key))
+			job = &tx->messages[i];
+	}
+	assert(job);
+	assert(root_at + ROOT_RECORD_BYTES <= job->value_bytes);
+	err = add_message(tx, MESSAGE_BURY, name, job_key, message_value(job), &bury);
+	if (err)
+		return err;
+	bury->root_at = root_at;
+	return 0;
+}
+
+static int
+runs_add(struct runs *runs, struct run run)
+{
+	if (runs->count == runs->capacity) {
+		size_t capacity = runs->capacity == 0 ? 16 : runs->capacity * 2;
+		struct run *grown = realloc(runs->runs, capacity * sizeof *grown);
+
+		if (!grown)
+			return fail(COP_ENOMEM, "runs of a transaction");
+		runs->runs = grown;
+		runs->capacity = capacity;
+	}
+	runs->runs[runs->count++] = run;
+	return 0;
+}
+
+int
+tx_release(struct tx *tx, struct run run)
+{
+	assert(run.blocks > 0);
+	return runs_add(&tx->released, run);
+}
+
+int
+tx_release_node(struct tx *tx, const struct tree_pointer *pointer)
+{
+	uint32_t blocks = tx->volume->node_blocks;
+	int err = runs_add(&tx->released, (struct run){ .addr = pointer->addr, .blocks = blocks });
+
+	if (err == 0 && pointer->addr2 != 0)
+		err = runs_add(
+			&tx->released, (struct run){ .addr = pointer->addr2, .blocks = blocks });
+	return err;
+}
+
+void
+tx_count_objects(struct tx *tx, int64_t change)
+{
+	tx->objects += change;
+}
+
+/* ---- Tickets --------------------------------------------------------------------------------- */
+
+/* Waits for the head of the queue. The operation's visit ends meanwhile, so that a checkpoint which
+ * somebody ahead runs can release what was freed before. */
+static void
+queue_enter(struct volume *volume, struct volume_visit *visit)
+{
+	uint64_t mine;
+
+	if (visit)
+		volume_leave(volume, visit);
+	mutex_lock(&volume->state);
+	mine = volume->ticket_next++;
+	while (volume->ticket_serving != mine)
+		condition_wait(&volume->state_changed, &volume->state);
+	mutex_unlock(&volume->state);
+}
+
+static void
+queue_leave(struct volume *volume, struct volume_visit *visit)
+{
+	mutex_lock(&volume->state);
+	volume->ticket_serving++;
+	condition_wake_all(&volume->state_changed);
+	mutex_unlock(&volume->state);
+	if (visit)
+		volume_enter(volume, visit);
+}
+
+/* At the head of the queue: admits, with up to two checkpoints to bring back what awaits release.
+ */
+static int
+admit_at_head(struct volume *volume, uint64_t blocks, bool emptying)
+{
+	int err = space_admit(volume->space, blocks, emptying);
+
+	for (int i = 0; i < SPACE_TRIES && err == COP_ENOSPC; i++) {
+		int checkpoint;
+
+		if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
+			break;
+		checkpoint = volume__checkpoint_forced(volume);
+		if (checkpoint)
+			return checkpoint;
+		err = space_admit(volume->space, blocks, emptying);
+	}
+	return err;
+}
+
+static int
+make_room_in_memory(struct volume *volume)
+{
+	if (atomic_load(&volume->open_node_bytes) < volume->dirty_limit_bytes)
+		return 0;
+	return volume_checkpoint(volume);
+}
+
+int
+volume__reserve(struct volume *volume, uint32_t nodes, size_t list_entries, bool emptying,
+	struct reservation *out_reservation)
+{
+	uint64_t blocks = (uint64_t)nodes * 2 * volume->node_blocks;
+	int err;
+
+	err = space_admit(volume->space, blocks, emptying);
+	if (err)
+		return err;
+	err = space_reserve_nodes(volume->space, nodes, emptying);
+	if (err)
+		goto undo_admission;
+	err = space_reserve_lists(volume->space, list_entries);
+	if (err)
+		goto undo_nodes;
+	err = cache_reserve(volume->cache, volume->node_blocks, nodes);
+	if (err)
+		goto undo_lists;
+	*out_reservation = (struct reservation){
+		.nodes = nodes,
+		.list_entries = list_entries,
+		.admitted_blocks = blocks,
+	};
+	return 0;
+
+undo_lists:
+	space_unreserve_lists(volume->space, list_entries);
+undo_nodes:
+	space_unreserve_nodes(volume->space, nodes);
+undo_admission:
+	space_unadmit(volume->space, blocks);
+	return err;
+}
+
+void
+volume__unreserve(struct volume *volume, struct reservation *reservation, const struct taken *taken)
+{
+	uint32_t left = reservation->nodes - taken->nodes;
+
+	assert(taken->nodes <= reservation->nodes);
+	assert(taken->blocks <= reservation->admitted_blocks);
+	assert(taken->list_entries <= reservation->list_entries);
+	cache_unreserve(volume->cache, volume->node_blocks, left);
+	space_unreserve_nodes(volume->space, left);
+	space_unreserve_lists(volume->space, reservation->list_entries - taken->list_entries);
+	space_unadmit(volume->space, reservation->admitted_blocks - taken->blocks);
+	*reservation = (struct reservation){ 0 };
+}
+
+int
+tx_admit(struct tx *tx, uint64_t data_blocks)
+{
+	int err;
+
+	queue_enter(tx->volume, tx->visit);
+	err = admit_at_head(tx->volume, data_blocks, tx->emptying);
+	queue_leave(tx->volume, tx->visit);
+	if (err)
+		return err;
+	tx->admitted_blocks += data_blocks;
+	return 0;
+}
+
+int
+tx_take(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t want_blocks,
+	struct run *out_run)
+{
+	struct run run;
+	int err;
+
+	assert(want_blocks > 0);
+	if (tx->admitted_blocks < want_blocks) {
+		err = tx_admit(tx, want_blocks - tx->admitted_blocks);
+		if (err)
+			return err;
+	}
+	err = space_take(tx->volume->space, stream, goal_addr, want_blocks, &run);
+	if (err)
+		return err;
+	assert(run.blocks > 0);
+	assert(run.blocks <= want_blocks);
+	err = runs_add(&tx->taken, run);
+	if (err) {
+		space_untake(tx->volume->space, run);
+		return err;
+	}
+	tx->admitted_blocks -= run.blocks;
+	*out_run = run;
+	return 0;
+}
+
+void
+tx_give_back(struct tx *tx, struct run run)
+{
+	for (size_t i = 0; i < tx->taken.count; i++) {
+		struct run *taken = &tx->taken.runs[i];
+
+		if (run.addr < taken->addr || run.addr >= taken->addr + taken->blocks)
+			continue;
+		assert(run.addr + run.blocks == taken->addr + taken->blocks); /* its end */
+		taken->blocks -= run.blocks;
+		space_untake(tx->volume->space, run);
+		tx->admitted_blocks += run.blocks;
+		return;
+	}
+	assert(!"a run that this transaction has taken");
+}
+
+/* ---- Prepare --------------------------------------------------------------------------------- */
+
+static bool
+tree_has_root_record(const struct tree *tree)
+{
+	return tree->kind == TREE_CONTENT || tree->kind == TREE_DIRECTORY;
+}
+
+static int
+open_message_trees(struct tx *tx)
+{
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		struct message *message = &tx->messages[i];
+		int err = volume_tree_open(tx->volume, message->name, &message->tree);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static bool
+is_first_of_tree(const struct tx *tx, uint32_t index)
+{
+	for (uint32_t i = 0; i < index; i++) {
+		if (tx->messages[i].tree == tx->messages[index].tree)
+			return false;
+	}
+	return true;
+}
+
+/* Nodes that the whole transaction may take at the worst. The trees are open, the gate is held. */
+static uint32_t
+nodes_worst(const struct tx *tx)
+{
+	const struct volume *volume = tx->volume;
+	uint32_t nodes = 0;
+
+	gate_assert_held(volume->gate);
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		const struct tree *tree = tx->messages[i].tree;
+
+		if (tx->messages[i].op == MESSAGE_BURY)
+			nodes += tree_nodes_worst(volume->catalog.tree.root.levels);
+		else
+			nodes += tree_nodes_worst(tree->root.levels);
+		if (tree_has_root_record(tree) && is_first_of_tree(tx, i))
+			nodes += tree_nodes_worst(volume->objects.tree.root.levels);
+	}
+	return nodes;
+}
+
+/* The object tree key of a message's root record. */
+static struct view
+root_key_of(const struct message *message, uint8_t out[static ROOT_KEY_BYTES])
+{
+	return root_key(out, message->name.object, message->name.kind);
+}
+
+static int
+prepare(struct tx *tx, struct tree_pins *pins)
+{
+	struct volume *volume = tx->volume;
+
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		const struct message *message = &tx->messages[i];
+		struct tree *tree =
+			message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
+		uint8_t key[ROOT_KEY_BYTES];
+		int err;
+
+		err = tree_prepare(tree, message_key(message), pins);
+		if (err == 0 && tree_has_root_record(message->tree))
+			err = tree_prepare(&volume->objects.tree, root_key_of(message, key), pins);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static bool
+is_prepared(struct tx *tx)
+{
+	struct volume *volume = tx->volume;
+
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		const struct message *message = &tx->messages[i];
+		struct tree *tree =
+			message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
+		uint8_t key[ROOT_KEY_BYTES];
+
+		if (!tree_is_prepared(tree, message_key(message)))
+			return false;
+		if (tree_has_root_record(message->tree) &&
+			!tree_is_prepared(&volume->objects.tree, root_key_of(message, key)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Ends with the gate held exclusively and every node at hand, or with an error and no gate. At the
+ * third try it goes to the head of the queue and *out_at_head says that the caller is there.
+ */
+static int
+prepare_until_ready(struct tx *tx, struct tree_pins *pins, bool *out_at_head)
+{
+	struct volume *volume = tx->volume;
+
+	for (int tries = 0;; tries++) {
+		int err;
+
+		if (tries == PREPARE_TRIES_FREE) {
+			queue_enter(volume, NULL);
+			*out_at_head = true;
+		}
+		err = prepare(tx, pins);
+		if (err)
+			return err;
+		gate_enter_exclusive(volume->gate);
+		if (is_prepared(tx))
+			return 0;
+		gate_leave_exclusive(volume->gate);
+	}
+}
+
+/* ---- Apply ----------------------------------------------------------------------------------- */
+
+static void
+apply_bury(struct volume *volume, struct message *message)
+{
+	uint8_t *value = message->bytes + message->key_bytes;
+
+	root_record_encode(&message->tree->root, value + message->root_at);
+	tree_put(&volume->catalog.tree, message_key(message), message_value(message));
+	message->tree->root = (struct tree_root){ 0 };
+}
+
+static bool
+root_equal(const struct tree_root *a, const struct tree_root *b)
+{
+	return a->levels == b->levels && a->pointer.addr == b->pointer.addr &&
+	       a->pointer.seal == b->pointer.seal && a->pointer.birth == b->pointer.birth;
+}
+
+/* Brings the root record of one tree up to date. */
+static void
+apply_root(struct volume *volume, const struct message *message)
+{
+	struct open_tree *tree = open_tree_of(message->tree);
+	uint8_t key[ROOT_KEY_BYTES];
+	uint8_t value[ROOT_RECORD_BYTES];
+
+	if (root_equal(&tree->tree.root, &tree->stored))
+		return;
+	if (tree->tree.root.levels == 0) {
+		tree_delete(&volume->objects.tree, root_key_of(message, key));
+	} else {
+		root_record_encode(&tree->tree.root, value);
+		tree_put(&volume->objects.tree, root_key_of(message, key),
+			view_of(value, sizeof value));
+	}
+	tree->stored = tree->tree.root;
+	atomic_fetch_add(&volume->root_changes, 1);
+	if (tree->tree.root.levels > volume->content_levels)
+		volume->content_levels = tree->tree.root.levels;
+}
+
+static void
+apply(struct tx *tx)
+{
+	struct volume *volume = tx->volume;
+
+	for (size_t i = 0; i < tx->taken.count; i++) {
+		if (tx->taken.runs[i].blocks == 0)
+			continue;
+		space_use(volume->space, tx->taken.runs[i]);
+		volume->taken.list_entries++;
+	}
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		struct message *message = &tx->messages[i];
+
+		switch (message->op) {
+		case MESSAGE_PUT:
+			tree_put(message->tree, message_key(message), message_value(message));
+			break;
+		case MESSAGE_DELETE:
+			tree_delete(message->tree, message_key(message));
+			break;
+		case MESSAGE_BURY:
+			apply_bury(volume, message);
+			break;
+		}
+	}
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		if (tree_has_root_record(tx->messages[i].tree))
+			apply_root(volume, &tx->messages[i]);
+	}
+	for (size_t i = 0; i < tx->released.count; i++)
+		volume__release_run(volume, tx->released.runs[i]);
+	atomic_fetch_add(&volume->objects_count, tx->objects);
+	atomic_fetch_add(&volume->transactions, 1);
+	volume->changed = true;
+	volume__update_reserve(volume);
+}
+
+/*
+ * Rule space.md 4: what one emptying transaction may touch at the worst, three times: for the open
+ * generation, the frozen one and the one whose blocks are not yet released.
+ */
+void
+volume__update_reserve(struct volume *volume)
+{
+	uint32_t content = volume->content_levels == 0 ? 1 : volume->content_levels;
+	uint64_t nodes;
+
+	nodes = (uint64_t)TX_EMPTYING_OBJECT_MESSAGES *
+			tree_nodes_worst(volume->objects.tree.root.levels) +
+		(uint64_t)TX_EMPTYING_CONTENT_MESSAGES * tree_nodes_worst((uint8_t)content) +
+		(uint64_t)TX_EMPTYING_CATALOG_MESSAGES *
+			tree_nodes_worst(volume->catalog.tree.root.levels);
+	space_set_reserve(volume->space, 3 * nodes * 2 * volume->node_blocks);
+}
+
+/* ---- Commit and abort ------------------------------------------------------------------------ */
+
+static void
+tx_free(struct tx *tx)
+{
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		volume_tree_release(tx->volume, tx->messages[i].tree);
+		free(tx->messages[i].bytes);
+	}
+	space_unadmit(tx->volume->space, tx->admitted_blocks);
+	free(tx->taken.runs);
+	free(tx->released.runs);
+	free(tx);
+}
+
+void
+tx_abort(struct tx *tx)
+{
+	if (!tx)
+		return;
+	for (size_t i = 0; i < tx->taken.count; i++) {
+		if (tx->taken.runs[i].blocks > 0)
+			space_untake(tx->volume->space, tx->taken.runs[i]);
+	}
+	tx_free(tx);
+}
+
+/* A ticket: the worst case of nodes and lists is set aside. */
+static int
+take_ticket(struct tx *tx, struct reservation *out_reservation)
+{
+	struct volume *volume = tx->volume;
+	uint32_t nodes;
+	size_t entries;
+	int err;
+
+	queue_enter(volume, tx->visit);
+	gate_enter_shared(volume->gate);
+	nodes = nodes_worst(tx);
+	gate_leave_shared(volume->gate);
+	entries = (size_t)nodes * LIST_ENTRIES_PER_NODE + tx->taken.count + tx->released.count;
+
+	err = make_room_in_memory(volume);
+	if (err == 0)
+		err = volume__reserve(volume, nodes, entries, tx->emptying, out_reservation);
+	for (int i = 0; i < SPACE_TRIES && err == COP_ENOSPC; i++) {
+		if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
+			break;
+		err = volume__checkpoint_forced(volume);
+		if (err == 0)
+			err = volume__reserve(
+				volume, nodes, entries, tx->emptying, out_reservation);
+	}
+	queue_leave(volume, tx->visit);
+	return err;
+}
+
+/*
+ * One go: ticket, prepare, apply. ERR_MISSING: the trees have outgrown the ticket meanwhile,
+ * nothing has happened, a new one is needed.
+ */
+static int
+try_commit(struct tx *tx)
+{
+	struct volume *volume = tx->volume;
+	struct reservation reservation = { 0 };
+	struct tree_pins pins;
+	bool at_head = false;
+	struct taken taken = { 0 };
+	int err;
+
+	err = take_ticket(tx, &reservation);
+	if (err)
+		return err;
+	tree_pins_init(&pins, volume->cache);
+	err = prepare_until_ready(tx, &pins, &at_head);
+	if (err == 0) {
+		volume->taken = (struct taken){ 0 };
+		if (nodes_worst(tx) <= reservation.nodes)
+			apply(tx);
+		else
+			err = ERR_MISSING;
+		taken = volume->taken;
+		gate_leave_exclusive(volume->gate);
+	}
+	if (at_head)
+		queue_leave(volume, NULL);
+	tree_pins_release(&pins);
+	volume__unreserve(volume, &reservation, &taken);
+	return err;
+}
+
+int
+tx_commit(struct tx *tx)
+{
+	int err = open_message_trees(tx);
+
+	if (err == 0) {
+		do
+			err = try_commit(tx);
+		while (err == ERR_MISSING);
+	}
+	if (err)
+		tx_abort(tx);
+	else
+		tx_free(tx);
+	return err;
+}

@@ -1,0 +1,158 @@
+#ifndef COPPICE_VOLUME_INTERNAL_H
+#define COPPICE_VOLUME_INTERNAL_H
+
+/*
+ * What the files of the volume share: the handle, and who guards which part of it.
+ *
+ *   superblock_format, branch_format   bytes on disk
+ *   format.c      init
+ *   open.c        finding the superblock, opening, moving a reader on, visits
+ *   trees.c       trees by name, and the hooks that nodes come from
+ *   tx.c          transactions: collect, ticket, prepare, apply
+ *   checkpoint.c  freeze, write, superblock, release
+ */
+
+#include "base/lock.h"
+#include "base/random.h"
+#include "volume/branch_format.h"
+#include "volume/volume.h"
+
+enum {
+	VOLUME_BUCKETS = 1024,
+	SUPERBLOCK_PLACES_MAX = 4,
+};
+
+/* A tree by name. Branch trees live in their branch, all others in the table. */
+struct open_tree {
+	struct tree tree; /* first: a struct tree is turned back into this */
+	struct tree_name name;
+	uint32_t refs;           /* guarded by the state mutex */
+	struct open_tree *next;  /* volume.trees, guarded by the state mutex */
+	struct tree_root stored; /* what the root record says; guarded by the gate */
+};
+
+/* Nodes and list entries that are set aside, so that using them cannot fail. */
+struct reservation {
+	uint32_t nodes;
+	size_t list_entries;
+	uint64_t admitted_blocks;
+};
+
+/* What was used of a reservation. */
+struct taken {
+	uint32_t nodes;
+	uint32_t blocks; /* of the nodes, copies counted */
+	size_t list_entries;
+};
+
+struct volume {
+	/* Set by volume_open(), never changed. */
+	struct device *dev; /* borrowed */
+	struct volume_options options;
+	struct cache *cache;
+	struct space *space;
+	struct gate *gate;
+	struct geometry geometry;
+	struct tree_env env;
+	uint32_t node_blocks;
+	uint8_t metadata_copies;
+	uint64_t name_seed;
+	uint64_t dirty_limit_bytes; /* of open nodes: a checkpoint comes first */
+
+	/* Guarded by the gate: read under shared, changed under exclusive. */
+	struct open_tree catalog;
+	struct open_tree objects; /* of the one branch */
+	struct branch_record branch;
+	_Atomic uint64_t generation; /* the open one; also read without the gate */
+	uint64_t frozen_generation;  /* being written, 0: none */
+	struct buffer *open_nodes;   /* owner list: born in the open generation */
+	size_t open_node_count;
+	struct buffer *frozen_nodes;
+	bool changed; /* since the last freeze */
+	struct rng rng;
+	struct taken taken;     /* by the transaction that is being applied */
+	uint8_t content_levels; /* highest of any content or directory tree so far */
+
+	/* Guarded by `state`, rank LOCK_VOLUME_STATE. */
+	struct mutex state;
+	struct condition state_changed;
+	uint64_t ticket_next;
+	uint64_t ticket_serving;
+	bool checkpoint_running;
+	int failed; /* the error that ended writing, 0: none */
+	char failed_text[256];
+	struct open_tree *trees[VOLUME_BUCKETS];
+	struct superblock newest;
+	struct superblock previous;  /* generation 0: none */
+	struct reservation standing; /* for the catalog update of the next checkpoint */
+
+	/* Guarded by `visit_lock`, rank LOCK_VISITS. Oldest first. */
+	struct mutex visit_lock;
+	struct volume_visit *visit_first;
+	struct volume_visit *visit_last;
+
+	/* Counters: relaxed. */
+	_Atomic uint64_t next_object;
+	_Atomic uint64_t next_job;
+	_Atomic int64_t objects_count;
+	_Atomic uint64_t root_changes; /* root records written or removed */
+	_Atomic uint64_t open_node_bytes;
+	_Atomic uint64_t checkpoints;
+	_Atomic uint64_t transactions;
+	_Atomic uint64_t nodes_written;
+	_Atomic uint64_t repairs;
+};
+
+/* ---- trees.c */
+
+extern const struct tree_hooks volume__hooks;
+
+/* Gate exclusive: space_release(), counted. */
+void volume__release_run(struct volume *volume, struct run run);
+
+/* Copies of a node of that kind and level. */
+uint32_t volume__copies(uint8_t metadata_copies, enum tree_kind kind, uint8_t level);
+
+void volume__tree_init(struct volume *volume, struct open_tree *tree, struct tree_name name,
+	const struct tree_root *root);
+
+static inline struct open_tree *
+open_tree_of(struct tree *tree)
+{
+	return (struct open_tree *)(void *)tree;
+}
+
+/* Looks every open tree up again after the branch has moved to a newer checkpoint. */
+MUST_CHECK int volume__trees_reload(struct volume *volume);
+
+/* ---- tx.c */
+
+/* Sets aside what `nodes` new nodes and `list_entries` need. COP_ENOSPC, COP_ENOMEM, COP_EIO. */
+MUST_CHECK int volume__reserve(struct volume *volume, uint32_t nodes, size_t list_entries,
+	bool emptying, struct reservation *out_reservation);
+
+/* Gives back what was not taken of it. */
+void volume__unreserve(
+	struct volume *volume, struct reservation *reservation, const struct taken *taken);
+
+/* Tells space how much reserve the trees' heights ask for. Gate held. */
+void volume__update_reserve(struct volume *volume);
+
+/* The error that ended writing, as an error of this thread; 0 when there is none. */
+MUST_CHECK int volume__failed(struct volume *volume);
+
+/* ---- checkpoint.c */
+
+MUST_CHECK int volume__checkpoint_forced(struct volume *volume);
+
+/* ---- open.c */
+
+MUST_CHECK int volume__random(int (*random)(void *context, void *buffer, size_t bytes),
+	void *context, struct rng *out_rng);
+int64_t volume__clock(int64_t (*clock_ns)(void *context), void *context);
+
+/* Writes `sb` into slot sb->slot of every place, at once; not flushed. */
+MUST_CHECK int volume__write_superblock(
+	struct device *dev, const struct geometry *geometry, const struct superblock *sb);
+
+#endif
