@@ -299,7 +299,7 @@ wait_with_a_lock(void)
 {
 	struct mutex mutex;
 
-	mutex_make(&mutex, LOCK_RANDOM);
+	mutex_make(&mutex, LOCK_VISITS);
 	mutex_lock(&mutex);
 	lock_assert_none_held();
 }
@@ -309,7 +309,7 @@ claim_a_lock_not_held(void)
 {
 	struct mutex mutex;
 
-	mutex_make(&mutex, LOCK_RANDOM);
+	mutex_make(&mutex, LOCK_VISITS);
 	mutex_assert_held(&mutex);
 }
 
