@@ -192,6 +192,7 @@ enum cop_volume_flags {
 	COP_VOLUME_BOOT = 1 << 2,
 };
 
+/* What the volume is, as its newest checkpoint says. */
 COP_API COP_MUST_CHECK int cop_volume_info(
 	struct cop_volume *volume, struct cop_volume_info *out_info);
 
@@ -208,6 +209,7 @@ struct cop_space {
 	uint64_t objects;         /* objects on the volume */
 };
 
+/* How full the volume is now. */
 COP_API COP_MUST_CHECK int cop_space(struct cop_volume *volume, struct cop_space *out_space);
 
 /* Counters since the volume was opened. */
@@ -232,6 +234,7 @@ struct cop_stats {
 	uint64_t repairs; /* bad copies rewritten from good ones */
 };
 
+/* Each counter by itself is exact; together they are no snapshot. */
 COP_API COP_MUST_CHECK int cop_stats(struct cop_volume *volume, struct cop_stats *out_stats);
 
 /* ---- Objects: attributes -------------------------------------------------------------------- */
@@ -299,6 +302,7 @@ enum cop_attr_mask {
 	COP_SET_CHANGED = 1 << 9, /* for tools that restore; else the clock says */
 };
 
+/* Reads all attributes; writes those that `mask` (COP_SET_...) names, all of them or none. */
 COP_API COP_MUST_CHECK int cop_stat(struct cop_object *object, struct cop_attr *out_attr);
 COP_API COP_MUST_CHECK int cop_set_attr(
 	struct cop_object *object, const struct cop_attr *attr, uint32_t mask);
@@ -340,6 +344,7 @@ COP_API COP_MUST_CHECK int cop_get(
 COP_API struct cop_object *cop_hold(struct cop_object *object);
 COP_API void cop_release(struct cop_object *object);
 
+/* The number of an object, and the volume it lives on. */
 COP_API uint64_t cop_id(const struct cop_object *object);
 COP_API struct cop_volume *cop_volume_of(const struct cop_object *object);
 
@@ -364,6 +369,7 @@ COP_API COP_MUST_CHECK int cop_write(struct cop_object *object, uint64_t offset,
 
 #define COP_WRITE_ATOMIC (UINT32_C(1) << 20)
 
+/* Cuts the content off, or extends it by a hole. COP_EFBIG: past COP_FILE_BYTES_MAX. */
 COP_API COP_MUST_CHECK int cop_set_length(struct cop_object *object, uint64_t length);
 
 /* Frees the whole blocks in the range and zeroes its edges; the length stays. */
@@ -422,6 +428,7 @@ COP_API COP_MUST_CHECK int cop_xattr_list(
 /* ---- Names ---------------------------------------------------------------------------------- */
 /* Names are 1 to 255 bytes of anything but '/' and NUL, and neither "." nor "..". */
 
+/* The object of that name, which must be released. COP_ENOENT, COP_ENOTDIR, COP_ENAMETOOLONG. */
 COP_API COP_MUST_CHECK int cop_lookup(struct cop_object *directory, const char *name,
 	size_t name_bytes, struct cop_object **out_object);
 
@@ -438,6 +445,7 @@ enum cop_unlink_flags {
 	COP_UNLINK_DIRECTORY = 1 << 1, /* COP_ENOTDIR for anything else; COP_ENOTEMPTY */
 };
 
+/* Takes a name away; the object goes with its last name and handle. `flags` say what it may be. */
 COP_API COP_MUST_CHECK int cop_unlink(
 	struct cop_object *directory, const char *name, size_t name_bytes, uint32_t flags);
 
@@ -470,6 +478,7 @@ struct cop_entry {
 
 typedef bool (*cop_visit)(void *context, const struct cop_entry *entry);
 
+/* Lists as said above. COP_ENOTDIR. */
 COP_API COP_MUST_CHECK int cop_list(struct cop_object *directory, uint64_t cookie, cop_visit visit,
 	void *context, uint64_t *out_cookie);
 

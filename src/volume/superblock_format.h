@@ -35,12 +35,14 @@
  *      272      8  name_seed             of the hash that orders directories
  *      280      8  created_ns            when the volume was made, ns since 1970
  *      288      8  checkpoint_ns         when this superblock was made
- *      296      8  journal_tail          first block of the journal after the freeze, from its
- * start 304      8  journal_sequence      of the batch there 312      8  retained_tail         the
- * same for the checkpoint before 320      8  retained_sequence     of the batch there 328      8
- * epoch                 of the newest writable opening, 0: no journal in use 336      8  objects
- * how many objects there are 344     64  label                 filled with zero bytes 504      8
- * checksum              of bytes 0 to 503
+ *      296      8  journal_tail          first block of the journal after the freeze
+ *      304      8  journal_sequence      of the batch there
+ *      312      8  retained_tail         the same for the checkpoint before
+ *      320      8  retained_sequence     of the batch there
+ *      328      8  epoch                 of the newest writable opening, 0: no journal in use
+ *      336      8  objects               how many objects there are
+ *      344     64  label                 filled with zero bytes
+ *      504      8  checksum              of bytes 0 to 503
  *
  * A root record is 40 bytes: a pointer (addr, addr2, birth, seal, 8 bytes each), the tree's levels
  * in one byte, and 7 zero bytes.
