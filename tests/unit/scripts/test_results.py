@@ -48,7 +48,8 @@ def counts_a_program_without_subtests_as_one():
 
 
 def names_what_failed_and_what_was_skipped():
-    lines, code = tally([entry("a", "FAIL", "1..3\nok 1 - x\nnot ok 2 - y\nok 3 - z # SKIP no z\n")])
+    text = "1..3\nok 1 - x\nnot ok 2 - y\nok 3 - z # SKIP no z\n"
+    lines, code = tally([entry("a", "FAIL", text)])
     tap.equal((lines[-1], code), ("1 passed, 1 failed, 1 skipped", 1))
     tap.equal(len([line for line in lines if line.startswith("fail: ") and ": y" in line]), 1)
     tap.equal(len([line for line in lines if line.startswith("skip: ") and "no z" in line]), 1)

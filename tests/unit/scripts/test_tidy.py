@@ -150,6 +150,22 @@ def compares_format_tables():
     expect({"docs/format.md": ROWS}, ("format", "src/tree/node_format.h has no table 1"))
 
 
+def reads_further_tables_under_the_same_heading():
+    second = TABLE.replace(" * Prose.\n", " * If flagged\n *\n *        0      4  key   of it\n"
+                           " *       64         tail, to the end\n *\n * Prose.\n")
+    rows = ROWS + """
+Defined in `src/tree/node_format.h`, table 2.
+
+| offset | bytes | field | meaning |
+|---|---|---|---|
+| 0 | 4 | key | of it |
+| 64 |  | tail, to the end |  |
+"""
+    expect({"src/tree/node_format.h": second, "docs/format.md": rows})
+    expect({"src/tree/node_format.h": second, "docs/format.md": ROWS},
+           ("format", "table 2 is not in docs/format.md"))
+
+
 def refuses_a_table_whose_fields_overlap():
     expect({"src/tree/node_format.h": TABLE.replace("       8      4", "       4      4"),
             "docs/format.md": ROWS.replace("| 8 | 4 |", "| 4 | 4 |")},
@@ -232,6 +248,7 @@ tap.run([
     refuses_a_name_of_one_module_in_another,
     refuses_the_double_underscore_of_a_stranger,
     compares_format_tables,
+    reads_further_tables_under_the_same_heading,
     refuses_a_table_whose_fields_overlap,
     refuses_a_table_that_was_reflowed_into_prose,
     writes_the_tables_into_the_page,

@@ -1,0 +1,30 @@
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static void
+counts_ns_since_1970(void **state)
+{
+	time_t before = time(NULL);
+	int64_t now = clock_wall_ns();
+	time_t after = time(NULL);
+
+	(void)state;
+	assert_true(now / 1000000000 >= before - 1); /* time() may lag by a tick */
+	assert_true(now / 1000000000 <= after + 1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(counts_ns_since_1970),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
