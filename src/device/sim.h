@@ -72,9 +72,9 @@ void sim_cut_after(struct sim_medium *medium, uint64_t calls);
 bool sim_is_on(struct sim_medium *medium);
 
 /*
- * Chooses the version of a sector, in [0, alternatives): 0 is the durable one, the highest the
- * newest. `alternatives` is at least 2. Called with the medium's lock held: it must not call sim or
- * device functions.
+ * Chooses the version of a sector, in [0, alternatives): 0 is the durable one, then newer ones,
+ * each different from all before. `alternatives` is at least 2. Called with the medium's lock held:
+ * it must not call sim or device functions.
  */
 typedef uint32_t (*sim_choose)(void *context, uint32_t alternatives, uint64_t sector);
 
@@ -83,7 +83,7 @@ uint32_t sim_choose_oldest(void *context, uint32_t alternatives, uint64_t sector
 uint32_t sim_choose_newest(void *context, uint32_t alternatives, uint64_t sector);
 uint32_t sim_choose_random(void *context, uint32_t alternatives, uint64_t sector);
 
-/* Power must be off. Clears the cut, the read hash, and the faults that call numbers chose. */
+/* Power must be off. Clears the cut and the read hash; faults stay. */
 void sim_power_on(struct sim_medium *medium, sim_choose choose, void *context);
 
 /* Who decides from now on; for a clone of a medium with its power on. */
@@ -104,7 +104,7 @@ struct sim_stats {
 	uint64_t discards;
 	uint64_t calls;       /* changing calls: writes, flushes and discards */
 	uint64_t choices;     /* decisions made by choose() */
-	uint64_t not_durable; /* blocks with versions that a power cut may lose */
+	uint64_t not_durable; /* blocks with versions that a power cut may lose, at most */
 };
 
 struct sim_stats sim_stats(struct sim_medium *medium);
@@ -131,11 +131,12 @@ enum { SIM_ANY = 0 };
 
 struct sim_fault {
 	enum sim_fault_kind kind;
-	uint64_t call;    /* the n-th call of its kind from now, from 1; SIM_ANY: every one */
-	bool persistent;  /* that call and every later one */
-	uint64_t addr;    /* only calls that touch these blocks; `blocks` 0: wherever */
-	uint64_t blocks;  /* `call` counts those calls only */
-	int code;         /* of the failing kinds; 0: COP_EIO */
+	uint64_t call;   /* the n-th call of its kind from now, from 1; SIM_ANY: every one */
+	bool persistent; /* that call and every later one */
+	uint64_t addr; /* only calls that touch these blocks, and `call` counts only those; of a */
+	uint64_t
+		blocks; /* write lost or misdirected, only these blocks are. `blocks` 0: wherever */
+	int code;       /* of the failing kinds; 0: COP_EIO */
 	uint64_t to_addr; /* of SIM_MISDIRECT_WRITE */
 };
 

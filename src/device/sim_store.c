@@ -1,0 +1,560 @@
+#include "device/sim_store.h"
+
+#include "base/num.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FANOUT_SHIFT = 6, FANOUT = 1 << FANOUT_SHIFT };
+
+/* Contents, never changed once they are shared. NULL stands for zeros. */
+struct chunk {
+	atomic_uint refs;
+	uint8_t data[BLOCK_BYTES];
+};
+
+struct version {
+	struct chunk *chunk; /* counted */
+	uint64_t period;
+	uint64_t stamp;
+	bool is_forgotten;
+};
+
+/* One block. versions[0] is durable, and so of no period that matters. */
+struct cell {
+	atomic_uint refs;
+	uint32_t count; /* at least 1 */
+	uint32_t capacity;
+	bool has_previous;
+	struct chunk *previous; /* durable before versions[0]; counted */
+	uint64_t listed_period; /* it is in `dirty` if this is the present one */
+	struct version versions[];
+};
+
+struct sim_node {
+	atomic_uint refs;
+	void *slots[FANOUT]; /* nodes, or cells on the lowest level; counted */
+};
+
+static const uint8_t zeros[BLOCK_BYTES];
+
+/* ---- Counted things ------------------------------------------------------------------------- */
+
+static void
+ref_take(atomic_uint *refs)
+{
+	atomic_fetch_add_explicit(refs, 1, memory_order_relaxed);
+}
+
+/* True when it was the last one. Acquire and release: the others' use comes before the freeing. */
+static bool
+ref_drop(atomic_uint *refs)
+{
+	return atomic_fetch_sub_explicit(refs, 1, memory_order_acq_rel) == 1;
+}
+
+/* Acquire: whoever dropped the second to last reference is done with the thing. */
+static bool
+ref_is_alone(atomic_uint *refs)
+{
+	return atomic_load_explicit(refs, memory_order_acquire) == 1;
+}
+
+static struct chunk *
+chunk_create(const uint8_t *block)
+{
+	struct chunk *chunk = malloc(sizeof *chunk);
+
+	if (!chunk)
+		return NULL;
+	atomic_init(&chunk->refs, 1);
+	memcpy(chunk->data, block, BLOCK_BYTES);
+	return chunk;
+}
+
+static struct chunk *
+chunk_ref(struct chunk *chunk)
+{
+	if (chunk)
+		ref_take(&chunk->refs);
+	return chunk;
+}
+
+static void
+chunk_unref(struct chunk *chunk)
+{
+	if (chunk && ref_drop(&chunk->refs))
+		free(chunk);
+}
+
+static const uint8_t *
+chunk_data(const struct chunk *chunk)
+{
+	return chunk ? chunk->data : zeros;
+}
+
+static struct cell *
+cell_create(uint32_t capacity)
+{
+	struct cell *cell = malloc(sizeof *cell + capacity * sizeof cell->versions[0]);
+
+	if (!cell)
+		return NULL;
+	*cell = (struct cell){ .count = 1, .capacity = capacity };
+	atomic_init(&cell->refs, 1);
+	cell->versions[0] = (struct version){ .chunk = NULL };
+	return cell;
+}
+
+static void
+cell_unref(struct cell *cell)
+{
+	if (!cell || !ref_drop(&cell->refs))
+		return;
+	for (uint32_t i = 0; i < cell->count; i++)
+		chunk_unref(cell->versions[i].chunk);
+	chunk_unref(cell->previous);
+	free(cell);
+}
+
+static struct cell *
+cell_copy(const struct cell *cell, uint32_t capacity)
+{
+	struct cell *copy = cell_create(capacity);
+
+	assert(capacity >= cell->count);
+	if (!copy)
+		return NULL;
+	copy->count = cell->count;
+	copy->has_previous = cell->has_previous;
+	copy->previous = chunk_ref(cell->previous);
+	copy->listed_period = cell->listed_period;
+	for (uint32_t i = 0; i < cell->count; i++) {
+		copy->versions[i] = cell->versions[i];
+		(void)chunk_ref(copy->versions[i].chunk);
+	}
+	return copy;
+}
+
+/* Recursion as deep as the tree: 9 levels span all addresses. */
+static void
+node_unref(struct sim_node *node, uint32_t level)
+{
+	if (!node || !ref_drop(&node->refs))
+		return;
+	for (uint32_t i = 0; i < FANOUT; i++) {
+		if (level > 0)
+			node_unref(node->slots[i], level - 1);
+		else
+			cell_unref(node->slots[i]);
+	}
+	free(node);
+}
+
+static struct sim_node *
+node_copy(const struct sim_node *node, uint32_t level)
+{
+	struct sim_node *copy = malloc(sizeof *copy);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy->slots, node->slots, sizeof copy->slots);
+	atomic_init(&copy->refs, 1);
+	for (uint32_t i = 0; i < FANOUT; i++) {
+		if (!copy->slots[i])
+			continue;
+		if (level > 0)
+			ref_take(&((struct sim_node *)copy->slots[i])->refs);
+		else
+			ref_take(&((struct cell *)copy->slots[i])->refs);
+	}
+	return copy;
+}
+
+/* ---- The map -------------------------------------------------------------------------------- */
+
+static uint32_t
+slot_of(uint64_t addr, uint32_t level)
+{
+	return (uint32_t)(addr >> level * FANOUT_SHIFT) & (FANOUT - 1);
+}
+
+/* The state of a block, to look at; NULL: never written. */
+static struct cell *
+cell_find(const struct sim_store *store, uint64_t addr)
+{
+	struct sim_node *node = store->root;
+
+	assert(addr < store->blocks);
+	for (uint32_t level = store->levels - 1; node && level > 0; level--)
+		node = node->slots[slot_of(addr, level)];
+	return node ? node->slots[slot_of(addr, 0)] : NULL;
+}
+
+/* Makes the node in `link` one that only we hold. */
+static int
+node_own(struct sim_node **link, uint32_t level)
+{
+	struct sim_node *node = *link;
+
+	if (node && ref_is_alone(&node->refs))
+		return 0;
+	if (node) {
+		node = node_copy(node, level);
+	} else {
+		node = calloc(1, sizeof *node);
+		if (node)
+			atomic_init(&node->refs, 1);
+	}
+	if (!node)
+		return fail(COP_ENOMEM, "simulated medium");
+	node_unref(*link, level);
+	*link = node;
+	return 0;
+}
+
+/* The state of a block, to change: ours alone, with room for `spare` more versions. */
+static int
+cell_own(struct sim_store *store, uint64_t addr, uint32_t spare, struct cell **out_cell)
+{
+	struct sim_node **link = &store->root;
+	struct cell *cell;
+	void **slot = NULL;
+	uint32_t capacity;
+	int err;
+
+	assert(addr < store->blocks);
+	for (uint32_t level = store->levels; level-- > 0;) {
+		err = node_own(link, level);
+		if (err)
+			return err;
+		slot = &(*link)->slots[slot_of(addr, level)];
+		link = (struct sim_node **)slot;
+	}
+
+	cell = *slot;
+	if (cell && ref_is_alone(&cell->refs) && cell->count + spare <= cell->capacity) {
+		*out_cell = cell;
+		return 0;
+	}
+	capacity = (cell ? cell->count : 1) + spare;
+	capacity += capacity / 2;
+	cell = cell ? cell_copy(cell, capacity) : cell_create(capacity);
+	if (!cell)
+		return fail(COP_ENOMEM, "simulated medium");
+	cell_unref(*slot);
+	*slot = cell;
+	*out_cell = cell;
+	return 0;
+}
+
+/* ---- Versions ------------------------------------------------------------------------------- */
+
+/* Takes the reference to `chunk`. Version `index` and all before it give way to it. */
+static void
+cell_set_durable(struct cell *cell, uint32_t index, struct chunk *chunk)
+{
+	assert(index < cell->count);
+	if (chunk == cell->versions[0].chunk) {
+		chunk_unref(chunk);
+	} else {
+		chunk_unref(cell->previous);
+		cell->previous = cell->versions[0].chunk;
+		cell->has_previous = true;
+	}
+	for (uint32_t i = 1; i <= index; i++)
+		chunk_unref(cell->versions[i].chunk);
+	memmove(&cell->versions[1], &cell->versions[index + 1],
+		(cell->count - index - 1) * sizeof cell->versions[0]);
+	cell->count -= index;
+	cell->versions[0] = (struct version){ .chunk = chunk };
+}
+
+static bool
+version_is_cached(const struct sim_store *store, const struct cell *cell, uint32_t index)
+{
+	return index > 0 && cell->versions[index].period == store->period;
+}
+
+static int
+dirty_add(struct sim_store *store, uint64_t addr)
+{
+	if (store->dirty_count == store->dirty_capacity) {
+		size_t capacity = store->dirty_capacity ? 2 * store->dirty_capacity : 64;
+		uint64_t *dirty = realloc(store->dirty, capacity * sizeof *dirty);
+
+		if (!dirty)
+			return fail(COP_ENOMEM, "simulated medium");
+		store->dirty = dirty;
+		store->dirty_capacity = capacity;
+	}
+	store->dirty[store->dirty_count++] = addr;
+	return 0;
+}
+
+/* Picks for one sector among the versions that differ there. */
+static uint32_t
+choose_version(struct sim_store *store, const struct cell *cell, uint64_t addr, uint32_t sector)
+{
+	uint32_t offset = sector * SIM_SECTOR_BYTES;
+	uint32_t alternatives[SIM_ALTERNATIVES_MAX];
+	uint32_t count = 0;
+	uint32_t pick;
+
+	/* The extremes mean versions, also where the newest equals the oldest and another not. */
+	if (store->choose == sim_choose_oldest)
+		return 0;
+	if (store->choose == sim_choose_newest)
+		return cell->count - 1;
+
+	for (uint32_t i = 0; i < cell->count; i++) {
+		const uint8_t *data = chunk_data(cell->versions[i].chunk) + offset;
+		bool is_new = true;
+
+		for (uint32_t k = 0; k < count && is_new; k++) {
+			const struct chunk *other = cell->versions[alternatives[k]].chunk;
+
+			is_new = memcmp(chunk_data(other) + offset, data, SIM_SECTOR_BYTES) != 0;
+		}
+		if (is_new && count == SIM_ALTERNATIVES_MAX)
+			alternatives[count - 1] = i;
+		else if (is_new)
+			alternatives[count++] = i;
+	}
+	if (count == 1)
+		return 0;
+	pick = store->choose(store->choose_context, count, addr * SIM_BLOCK_SECTORS + sector);
+	assert(pick < count);
+	store->choices++;
+	return alternatives[pick];
+}
+
+/* Settles which version every sector of a block has: one durable version is left. */
+static int
+decide(struct sim_store *store, uint64_t addr)
+{
+	uint8_t block[BLOCK_BYTES];
+	struct chunk *chunk = NULL;
+	struct cell *cell;
+	bool is_one = true; /* all sectors from one version */
+	uint32_t first = 0;
+	int err;
+
+	err = cell_own(store, addr, 0, &cell);
+	if (err)
+		return err;
+	for (uint32_t sector = 0; sector < SIM_BLOCK_SECTORS; sector++) {
+		uint32_t index = choose_version(store, cell, addr, sector);
+
+		if (sector == 0)
+			first = index;
+		is_one = is_one && index == first;
+		memcpy(block + sector * SIM_SECTOR_BYTES,
+			chunk_data(cell->versions[index].chunk) + sector * SIM_SECTOR_BYTES,
+			SIM_SECTOR_BYTES);
+	}
+	if (is_one) {
+		chunk = chunk_ref(cell->versions[first].chunk);
+	} else {
+		chunk = chunk_create(block);
+		if (!chunk)
+			return fail(COP_ENOMEM, "simulated medium");
+	}
+	cell_set_durable(cell, cell->count - 1, chunk);
+	return 0;
+}
+
+/* ---- The interface -------------------------------------------------------------------------- */
+
+void
+sim_store__init(struct sim_store *store, uint64_t blocks)
+{
+	assert(blocks > 0);
+	assert(blocks <= UINT64_MAX / BLOCK_BYTES);
+	*store = (struct sim_store){ .blocks = blocks, .levels = 1, .period = 1 };
+	while ((blocks - 1) >> store->levels * FANOUT_SHIFT != 0)
+		store->levels++;
+	store->choose = sim_choose_newest;
+}
+
+void
+sim_store__fini(struct sim_store *store)
+{
+	node_unref(store->root, store->levels - 1);
+	free(store->dirty);
+}
+
+int
+sim_store__clone(const struct sim_store *store, struct sim_store *out_clone)
+{
+	struct sim_store clone = *store;
+
+	clone.dirty = NULL;
+	clone.dirty_capacity = store->dirty_count;
+	if (store->dirty_count > 0) {
+		clone.dirty = malloc(store->dirty_count * sizeof *clone.dirty);
+		if (!clone.dirty)
+			return fail(COP_ENOMEM, "simulated medium");
+		memcpy(clone.dirty, store->dirty, store->dirty_count * sizeof *clone.dirty);
+	}
+	if (clone.root)
+		ref_take(&clone.root->refs);
+	*out_clone = clone;
+	return 0;
+}
+
+int
+sim_store__write(struct sim_store *store, uint64_t addr, const uint8_t *block,
+	enum sim_store_durability durability)
+{
+	struct chunk *chunk = NULL;
+	struct cell *cell;
+	int err;
+
+	if (block) {
+		chunk = chunk_create(block);
+		if (!chunk)
+			return fail(COP_ENOMEM, "simulated medium");
+	}
+	err = cell_own(store, addr, 1, &cell);
+	if (err)
+		goto out;
+	if (durability == SIM_DURABLE) {
+		cell_set_durable(cell, cell->count - 1, TAKE(chunk));
+		store->stamp++;
+		goto out;
+	}
+	if (cell->listed_period != store->period) {
+		err = dirty_add(store, addr);
+		if (err)
+			goto out;
+		cell->listed_period = store->period;
+	}
+	cell->versions[cell->count++] = (struct version){
+		.chunk = TAKE(chunk),
+		.period = store->period,
+		.stamp = ++store->stamp,
+	};
+
+out:
+	chunk_unref(chunk);
+	return err;
+}
+
+int
+sim_store__read(struct sim_store *store, uint64_t addr, uint8_t *out_block)
+{
+	struct cell *cell = cell_find(store, addr);
+
+	if (!cell) {
+		memset(out_block, 0, BLOCK_BYTES);
+		return 0;
+	}
+	if (cell->count > 1 && !version_is_cached(store, cell, cell->count - 1)) {
+		int err = decide(store, addr);
+
+		if (err)
+			return err;
+		cell = cell_find(store, addr);
+	}
+	memcpy(out_block, chunk_data(cell->versions[cell->count - 1].chunk), BLOCK_BYTES);
+	return 0;
+}
+
+int
+sim_store__flush(struct sim_store *store, uint64_t stamp)
+{
+	size_t kept = 0;
+	int err = 0;
+
+	for (size_t k = 0; k < store->dirty_count; k++) {
+		uint64_t addr = store->dirty[k];
+		struct cell *cell;
+		uint32_t newest = 0;
+
+		if (!err)
+			err = cell_own(store, addr, 0, &cell);
+		if (err) {
+			store->dirty[kept++] = addr;
+			continue;
+		}
+		for (uint32_t i = 1; i < cell->count; i++) {
+			const struct version *version = &cell->versions[i];
+
+			if (version_is_cached(store, cell, i) && !version->is_forgotten &&
+				version->stamp <= stamp)
+				newest = i;
+		}
+		if (newest > 0)
+			cell_set_durable(cell, newest, chunk_ref(cell->versions[newest].chunk));
+		if (version_is_cached(store, cell, cell->count - 1))
+			store->dirty[kept++] = addr;
+		else
+			cell->listed_period = 0;
+	}
+	store->dirty_count = kept;
+	return err;
+}
+
+int
+sim_store__forget(struct sim_store *store)
+{
+	for (size_t k = 0; k < store->dirty_count; k++) {
+		struct cell *cell;
+		int err = cell_own(store, store->dirty[k], 0, &cell);
+
+		if (err)
+			return err;
+		for (uint32_t i = 1; i < cell->count; i++) {
+			if (version_is_cached(store, cell, i))
+				cell->versions[i].is_forgotten = true;
+		}
+	}
+	return 0;
+}
+
+void
+sim_store__end_period(struct sim_store *store)
+{
+	store->period++;
+	store->dirty_count = 0;
+}
+
+int
+sim_store__flip(struct sim_store *store, uint64_t addr, uint32_t bit)
+{
+	struct cell *cell;
+	int err;
+
+	assert(bit < 8 * BLOCK_BYTES);
+	err = cell_own(store, addr, 0, &cell);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < cell->count; i++) {
+		struct version *version = &cell->versions[i];
+		struct chunk *chunk = chunk_create(chunk_data(version->chunk));
+
+		if (!chunk)
+			return fail(COP_ENOMEM, "simulated medium");
+		chunk->data[bit / 8] ^= (uint8_t)(1U << bit % 8);
+		chunk_unref(version->chunk);
+		version->chunk = chunk;
+	}
+	return 0;
+}
+
+int
+sim_store__make_stale(struct sim_store *store, uint64_t addr)
+{
+	struct cell *cell = cell_find(store, addr);
+	int err;
+
+	if (!cell || !cell->has_previous)
+		return fail(COP_ENOENT, "block %" PRIu64 " was never overwritten", addr);
+	err = cell_own(store, addr, 0, &cell);
+	if (err)
+		return err;
+	cell_set_durable(cell, cell->count - 1, chunk_ref(cell->previous));
+	return 0;
+}
