@@ -14,6 +14,7 @@ struct device_callback {
 };
 
 static const struct device_driver *const drivers[] = {
+	&device_driver_file,
 	&device_driver_mem,
 	&device_driver_sim,
 };
@@ -144,7 +145,7 @@ device_open(const char *url, const struct device_options *options, struct device
 	int err;
 
 	if (!driver)
-		return fail(COP_EINVAL, "%s: no such scheme", url);
+		driver = &device_driver_file;
 	name = strdup(url);
 	if (!name)
 		return fail(COP_ENOMEM, "device %s", url);
@@ -336,7 +337,7 @@ device_url_is_host_path(const char *url, const char **out_path)
 	const char *rest = url;
 	const struct device_driver *driver = find_driver(url, &rest);
 
-	if (driver)
+	if (driver && driver != &device_driver_file)
 		return false;
 	*out_path = rest;
 	return true;

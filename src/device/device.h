@@ -82,6 +82,7 @@ enum device_open_flags {
 	DEVICE_NO_URING = 1 << 4, /* the file driver uses its thread pool */
 	DEVICE_PREALLOCATE =
 		1 << 5, /* with DEVICE_CREATE or DEVICE_GROW: have the host reserve space */
+	DEVICE_NO_DIRECT = 1 << 6, /* the file driver goes through the host's page cache */
 };
 
 struct device_options {
@@ -91,7 +92,7 @@ struct device_options {
 
 /*
  * COP_ENOENT, COP_EACCES, COP_EROFS, COP_EBUSY (the text names the pid of the holder), COP_EINVAL
- * (unknown scheme, or not a file or disk).
+ * (a size that makes no sense, or not a file or disk).
  */
 MUST_CHECK int device_open(
 	const char *url, const struct device_options *options, struct device **out_device);

@@ -87,6 +87,7 @@ void device_flight_end(struct device *dev, uint64_t count);
 /* "64M" in bytes: digits and one of K M G T, or nothing. COP_EINVAL. */
 MUST_CHECK int device__parse_bytes(const char *text, uint64_t *out_bytes);
 
+extern const struct device_driver device_driver_file;
 extern const struct device_driver device_driver_mem;
 extern const struct device_driver device_driver_sim;
 
