@@ -513,32 +513,39 @@ is_good_boundary(const struct overfull *all, uint32_t node_bytes, uint32_t bound
 	       has_child_on_both_sides(all, boundary);
 }
 
+/* Of the first `count` entries. */
+static uint32_t
+overfull_bytes_of(const struct overfull *all, uint32_t count)
+{
+	uint32_t bytes = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		bytes += overfull_bytes(all, i);
+	return bytes;
+}
+
 /*
- * Where a series of ascending keys goes on, the node is cut behind its end, so that full nodes are
- * left behind; otherwise in the middle by bytes, or as near to it as is possible.
+ * The good boundary that is nearest to the middle by bytes; or, where a series of ascending keys
+ * goes on, to the end of the series, so that full nodes are left behind.
  */
 static uint32_t
 choose_boundary(const struct overfull *all, uint32_t node_bytes)
 {
 	uint32_t count = node_count(all->node) + 1;
 	bool is_series = all->index > 0 && get_le16(all->node + NODE_AT_HINT) == all->index;
-	uint32_t series_end = all->index + 1 < count ? all->index + 1 : all->index;
-	uint32_t all_bytes = 0;
+	uint32_t series_end = (uint32_t)min_u64(all->index + 1, count - 1);
+	uint32_t all_bytes = overfull_bytes_of(all, count);
+	uint32_t goal_bytes = is_series ? overfull_bytes_of(all, series_end) : all_bytes / 2;
 	uint32_t left_bytes = 0;
 	uint32_t best = 0;
 	uint32_t best_distance = UINT32_MAX;
-
-	for (uint32_t i = 0; i < count; i++)
-		all_bytes += overfull_bytes(all, i);
 
 	for (uint32_t i = 1; i < count; i++) {
 		uint32_t distance;
 
 		left_bytes += overfull_bytes(all, i - 1);
-		distance = 1 + (2 * left_bytes > all_bytes ? 2 * left_bytes - all_bytes
-							   : all_bytes - 2 * left_bytes);
-		if (is_series && i == series_end)
-			distance = 0;
+		distance =
+			left_bytes > goal_bytes ? left_bytes - goal_bytes : goal_bytes - left_bytes;
 		if (distance < best_distance &&
 			is_good_boundary(all, node_bytes, i, left_bytes, all_bytes)) {
 			best = i;
