@@ -1,0 +1,83 @@
+#include "host.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+void
+host_folder_make(struct host_folder *folder)
+{
+	(void)snprintf(folder->path, sizeof folder->path, "/var/tmp/coppice-XXXXXX");
+	if (!mkdtemp(folder->path))
+		abort();
+	(void)snprintf(folder->file, sizeof folder->file, "%s/device", folder->path);
+}
+
+void
+host_folder_remove(const struct host_folder *folder)
+{
+	if (unlink(folder->file) != 0)
+		assert(errno == ENOENT);
+	if (rmdir(folder->path) != 0)
+		abort();
+}
+
+void
+host_refuse(long syscall_number, int host_errno)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)syscall_number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)host_errno),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {
+		.len = sizeof code / sizeof code[0],
+		.filter = code,
+	};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		abort();
+}
+
+void
+host_in_child(int (*body)(void *context), void *context)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		abort();
+	if (child == 0)
+		_exit(body(context));
+	if (waitpid(child, &status, 0) != child)
+		abort();
+	if (status != 0) {
+		(void)fprintf(stderr, "child: status %#x\n", (unsigned)status);
+		abort();
+	}
+}
+
+int
+host_thread_count(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	int count = -2; /* . and .. */
+
+	if (!tasks)
+		abort();
+	while (readdir(tasks))
+		count++;
+	(void)closedir(tasks);
+	return count;
+}

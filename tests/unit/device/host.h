@@ -1,0 +1,30 @@
+#ifndef COPPICE_TESTS_DEVICE_HOST_H
+#define COPPICE_TESTS_DEVICE_HOST_H
+
+/*
+ * host: what the tests of the file driver do to the host: a folder of their own, children that run
+ * with a system call refused.
+ */
+
+#include <stdint.h>
+
+struct host_folder {
+	char path[64];
+	char file[96]; /* a name in it; nothing is there yet */
+};
+
+void host_folder_make(struct host_folder *folder);
+
+/* Removes `file`, if it is there, and the folder. */
+void host_folder_remove(const struct host_folder *folder);
+
+/* From now on `syscall_number` fails with `host_errno` in this process. */
+void host_refuse(long syscall_number, int host_errno);
+
+/* Runs `body` in a child and asserts that it returns 0. The child has no cmocka. */
+void host_in_child(int (*body)(void *context), void *context);
+
+/* Threads of this process. */
+int host_thread_count(void);
+
+#endif

@@ -1,0 +1,450 @@
+#include "device/device.h"
+
+#include "base/num.h"
+#include "device/file_internal.h"
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const struct device_options plain = { .flags = 0 };
+
+static int
+set_up(void **state)
+{
+	struct host_folder *folder = calloc(1, sizeof *folder);
+
+	assert_non_null(folder);
+	host_folder_make(folder);
+	*state = folder;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	host_folder_remove(*state);
+	free(*state);
+	return 0;
+}
+
+static struct device *
+create(const struct host_folder *folder, uint64_t blocks)
+{
+	const struct device_options options = {
+		.flags = DEVICE_CREATE,
+		.create_bytes = blocks * BLOCK_BYTES,
+	};
+	struct device *dev;
+
+	assert_int_equal(device_open(folder->file, &options, &dev), 0);
+	return dev;
+}
+
+static off_t
+size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void
+refuses_what_is_neither_file_nor_disk(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct device *dev = NULL;
+	int fd;
+
+	assert_int_equal(device_open(folder->path, &plain, &dev), COP_EINVAL);
+	assert_non_null(strstr(err_text(), "a directory"));
+	assert_int_equal(device_open("/dev/null", &plain, &dev), COP_EINVAL);
+	assert_non_null(strstr(err_text(), "a character device"));
+
+	assert_int_equal(mkfifo(folder->file, 0600), 0);
+	assert_int_equal(device_open(folder->file, &plain, &dev), COP_EINVAL);
+	assert_non_null(strstr(err_text(), "a FIFO"));
+	assert_int_equal(unlink(folder->file), 0);
+
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_true(fd >= 0);
+	(void)snprintf(address.sun_path, sizeof address.sun_path, "%s", folder->file);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(device_open(folder->file, &plain, &dev), COP_EINVAL);
+	assert_non_null(strstr(err_text(), "a socket"));
+	assert_int_equal(close(fd), 0);
+	assert_null(dev);
+}
+
+static void
+says_that_nothing_is_there(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev;
+
+	assert_int_equal(device_open(folder->file, &plain, &dev), COP_ENOENT);
+	assert_non_null(strstr(err_text(), folder->file));
+	assert_int_equal(device_open("", &plain, &dev), COP_ENOENT);
+}
+
+static void
+creates_once_and_grows_only(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device_options options = {
+		.flags = DEVICE_CREATE,
+		.create_bytes = 10 * BLOCK_BYTES,
+	};
+	struct device *dev;
+
+	device_close(create(folder, 10));
+	assert_int_equal(size_of(folder->file), 10 * BLOCK_BYTES);
+	assert_int_equal(device_open(folder->file, &options, &dev), COP_EEXIST);
+
+	options.flags = DEVICE_GROW;
+	options.create_bytes = 20 * BLOCK_BYTES;
+	assert_int_equal(device_open(folder->file, &options, &dev), 0);
+	assert_int_equal(device_blocks(dev), 20);
+	device_close(dev);
+	options.create_bytes = 5 * BLOCK_BYTES;
+	assert_int_equal(device_open(folder->file, &options, &dev), 0);
+	assert_int_equal(device_blocks(dev), 20);
+	device_close(dev);
+
+	options.flags = DEVICE_GROW | DEVICE_READ_ONLY;
+	assert_int_equal(device_open(folder->file, &options, &dev), COP_EINVAL);
+}
+
+static void
+reserves_space_when_asked(void **state)
+{
+	const struct host_folder *folder = *state;
+	const struct device_options options = {
+		.flags = DEVICE_CREATE | DEVICE_PREALLOCATE,
+		.create_bytes = 64 * BLOCK_BYTES,
+	};
+	struct device *dev;
+	struct stat st;
+
+	assert_int_equal(device_open(folder->file, &options, &dev), 0);
+	assert_int_equal(stat(folder->file, &st), 0);
+	assert_true(st.st_blocks * 512 >= 64 * BLOCK_BYTES);
+	device_close(dev);
+}
+
+static void
+leaves_nothing_behind_when_creation_fails(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device_options options = { .flags = DEVICE_CREATE, .create_bytes = INT64_MAX };
+	struct device *dev;
+
+	assert_int_equal(device_open(folder->file, &options, &dev), COP_EFBIG);
+	assert_int_equal(access(folder->file, F_OK), -1);
+	options.create_bytes = UINT64_MAX;
+	assert_int_equal(device_open(folder->file, &options, &dev), COP_EFBIG);
+	assert_int_equal(access(folder->file, F_OK), -1);
+}
+
+static void
+does_not_count_what_is_less_than_a_block(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev = create(folder, 3);
+
+	device_close(dev);
+	assert_int_equal(truncate(folder->file, 3 * BLOCK_BYTES - 1), 0);
+	assert_int_equal(device_open(folder->file, &plain, &dev), 0);
+	assert_int_equal(device_blocks(dev), 2);
+	device_close(dev);
+	assert_int_equal(truncate(folder->file, 0), 0);
+	assert_int_equal(device_open(folder->file, &plain, &dev), 0);
+	assert_int_equal(device_blocks(dev), 0);
+	device_close(dev);
+}
+
+static void
+reads_with_one_system_call(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev = create(folder, 64);
+	uint8_t *blocks = block_buffer_alloc(64);
+	uint64_t before = device_stats(dev).syscalls;
+
+	assert_non_null(blocks);
+	assert_int_equal(device_read(dev, 0, blocks, 64), 0);
+	assert_int_equal(device_stats(dev).syscalls, before + 1);
+	assert_int_equal(device_write(dev, 0, blocks, 64), 0);
+	assert_int_equal(device_stats(dev).syscalls, before + 2);
+	assert_int_equal(device_flush(dev), 0);
+	assert_int_equal(device_stats(dev).syscalls, before + 3);
+	device_close(dev);
+	free(blocks);
+}
+
+static void
+goes_past_the_page_cache_unless_told(void **state)
+{
+	const struct host_folder *folder = *state;
+	const struct device_options buffered = { .flags = DEVICE_NO_DIRECT };
+	struct device *dev = create(folder, 1);
+
+	assert_true(((struct file *)dev)->is_direct);
+	device_close(dev);
+	assert_int_equal(device_open(folder->file, &buffered, &dev), 0);
+	assert_false(((struct file *)dev)->is_direct);
+	device_close(dev);
+}
+
+static void
+fails_where_the_file_was_cut_off(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev = create(folder, 8);
+	uint8_t *blocks = block_buffer_alloc(8);
+	struct device_io io;
+	struct device_io *const batch[] = { &io };
+
+	assert_non_null(blocks);
+	assert_int_equal(truncate(folder->file, 5 * BLOCK_BYTES), 0);
+	assert_int_equal(device_read(dev, 0, blocks, 8), COP_EIO);
+	assert_non_null(strstr(err_text(), "block 5"));
+	assert_int_equal(device_read(dev, 0, blocks, 5), 0);
+	device_io_init(&io, DEVICE_READ, 0, 8, blocks);
+	device_submit(dev, batch, 1);
+	device_wait(dev, &io);
+	assert_int_equal(io.result, COP_EIO);
+	device_close(dev);
+	free(blocks);
+}
+
+/* The limit on file sizes makes the host write a part only: it must come out as the reason. */
+static int
+write_over_the_limit(void *context)
+{
+	const struct rlimit limit = { 5 * BLOCK_BYTES, 5 * BLOCK_BYTES };
+	struct device *dev = context;
+	uint8_t *blocks = block_buffer_alloc(8);
+	int err;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	if (!blocks || setrlimit(RLIMIT_FSIZE, &limit) != 0)
+		return 2;
+	memset(blocks, 9, 8 * BLOCK_BYTES);
+	err = device_write(dev, 0, blocks, 8);
+	free(blocks);
+	return err == COP_EFBIG ? 0 : 1;
+}
+
+static void
+goes_on_after_a_short_write(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev = create(folder, 8);
+	uint8_t *blocks = block_buffer_alloc(8);
+
+	assert_non_null(blocks);
+	host_in_child(write_over_the_limit, dev);
+	assert_int_equal(device_read(dev, 0, blocks, 8), 0);
+	assert_int_equal(blocks[5 * BLOCK_BYTES - 1], 9);
+	assert_int_equal(blocks[5 * BLOCK_BYTES], 0);
+	device_close(dev);
+	free(blocks);
+}
+
+struct refusal {
+	const char *path;
+	int host_errno;
+	const struct file_engine *ring;
+};
+
+static int
+open_without_uring(void *context)
+{
+	const struct refusal *refusal = context;
+	struct device *dev;
+	struct device_io io;
+	struct device_io *const batch[] = { &io };
+
+	host_refuse(SYS_io_uring_setup, refusal->host_errno);
+	if (device_open(refusal->path, &plain, &dev) != 0)
+		return 1;
+	if (((struct file *)dev)->engine == refusal->ring)
+		return 2;
+	if (*err_text() != '\0')
+		return 3;
+	device_io_init(&io, DEVICE_FLUSH, 0, 0, NULL);
+	device_submit(dev, batch, 1);
+	device_wait(dev, &io);
+	device_close(dev);
+	return io.result == 0 ? 0 : 4;
+}
+
+static void
+uses_threads_where_io_uring_is_refused(void **state)
+{
+	static const int reasons[] = { EPERM, ENOSYS, ENOMEM };
+	const struct host_folder *folder = *state;
+	struct device *dev = create(folder, 4);
+	struct refusal refusal = { folder->file, 0, ((struct file *)dev)->engine };
+
+	device_close(dev);
+	for (size_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+		refusal.host_errno = reasons[i];
+		host_in_child(open_without_uring, &refusal);
+	}
+}
+
+/* Opens, says so, and holds the file until it is killed. */
+static void
+hold(const char *path, int ready)
+{
+	struct device *dev;
+
+	if (device_open(path, &plain, &dev) != 0 || write(ready, "x", 1) != 1)
+		_exit(1);
+	for (;;)
+		(void)pause();
+}
+
+static void
+names_a_holder_and_outlives_it(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev = NULL;
+	char text[32];
+	char byte;
+	pid_t child;
+	int ready[2];
+
+	device_close(create(folder, 4));
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		hold(folder->file, ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	(void)snprintf(text, sizeof text, "by process %ld", (long)child);
+	assert_int_equal(device_open(folder->file, &plain, &dev), COP_EBUSY);
+	assert_non_null(strstr(err_text(), text));
+	assert_null(strstr(err_text(), "this one"));
+
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(device_open(folder->file, &plain, &dev), 0);
+	device_close(dev);
+	assert_int_equal(close(ready[0]), 0);
+	assert_int_equal(close(ready[1]), 0);
+}
+
+static void
+shares_a_device_among_readers(void **state)
+{
+	const struct host_folder *folder = *state;
+	const struct device_options reader = { .flags = DEVICE_READ_ONLY };
+	struct device *first;
+	struct device *second;
+	struct device *writer;
+
+	device_close(create(folder, 4));
+	assert_int_equal(device_open(folder->file, &reader, &first), 0);
+	assert_int_equal(device_open(folder->file, &reader, &second), 0);
+	assert_int_equal(device_open(folder->file, &plain, &writer), COP_EBUSY);
+	device_close(first);
+	device_close(second);
+	assert_int_equal(device_open(folder->file, &plain, &writer), 0);
+	device_close(writer);
+}
+
+static int
+open_as_nobody(void *context)
+{
+	const struct device_options reader = { .flags = DEVICE_READ_ONLY };
+	struct device *dev;
+
+	/* root is denied nothing */
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+		return 1;
+	if (device_open(context, &plain, &dev) != COP_EACCES)
+		return 2;
+	if (device_open(context, &reader, &dev) != 0)
+		return 3;
+	device_close(dev);
+	return 0;
+}
+
+static void
+tells_a_read_only_file(void **state)
+{
+	struct host_folder *folder = *state;
+
+	device_close(create(folder, 4));
+	assert_int_equal(chmod(folder->path, 0755), 0);
+	assert_int_equal(chmod(folder->file, 0444), 0);
+	host_in_child(open_as_nobody, folder->file);
+}
+
+static void
+punches_holes_where_it_discards(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device *dev = create(folder, 64);
+	uint8_t *blocks = block_buffer_alloc(64);
+	struct stat before;
+	struct stat after;
+
+	assert_non_null(blocks);
+	memset(blocks, 1, 64 * BLOCK_BYTES);
+	assert_int_equal(device_write(dev, 0, blocks, 64), 0);
+	assert_int_equal(device_flush(dev), 0);
+	assert_int_equal(stat(folder->file, &before), 0);
+	assert_int_equal(device_discard(dev, 16, 32), 0);
+	assert_int_equal(stat(folder->file, &after), 0);
+	assert_true(after.st_blocks < before.st_blocks);
+	assert_int_equal(after.st_size, before.st_size);
+	device_close(dev);
+	free(blocks);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+		TEST(refuses_what_is_neither_file_nor_disk),
+		TEST(says_that_nothing_is_there),
+		TEST(creates_once_and_grows_only),
+		TEST(reserves_space_when_asked),
+		TEST(leaves_nothing_behind_when_creation_fails),
+		TEST(does_not_count_what_is_less_than_a_block),
+		TEST(reads_with_one_system_call),
+		TEST(goes_past_the_page_cache_unless_told),
+		TEST(fails_where_the_file_was_cut_off),
+		TEST(goes_on_after_a_short_write),
+		TEST(uses_threads_where_io_uring_is_refused),
+		TEST(names_a_holder_and_outlives_it),
+		TEST(shares_a_device_among_readers),
+		TEST(tells_a_read_only_file),
+		TEST(punches_holes_where_it_discards),
+#undef TEST
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
