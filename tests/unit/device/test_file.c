@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +20,8 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <linux/loop.h>
 
 #include <cmocka.h>
 
@@ -205,8 +208,11 @@ goes_past_the_page_cache_unless_told(void **state)
 	const struct host_folder *folder = *state;
 	const struct device_options buffered = { .flags = DEVICE_NO_DIRECT };
 	struct device *dev = create(folder, 1);
+	int fd = open(folder->file, O_RDONLY | O_DIRECT | O_CLOEXEC);
 
-	assert_true(((struct file *)dev)->is_direct);
+	assert_int_equal(((struct file *)dev)->is_direct, fd >= 0);
+	if (fd >= 0)
+		assert_int_equal(close(fd), 0);
 	device_close(dev);
 	assert_int_equal(device_open(folder->file, &buffered, &dev), 0);
 	assert_false(((struct file *)dev)->is_direct);
@@ -423,6 +429,73 @@ punches_holes_where_it_discards(void **state)
 	free(blocks);
 }
 
+/* A disk of the host over the file; it goes with its last opener. NULL: the host has none. */
+static char *
+make_disk(const char *path, int *out_fd)
+{
+	static char name[32];
+	const struct loop_info64 info = { .lo_flags = LO_FLAGS_AUTOCLEAR };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	int file = open(path, O_RDWR | O_CLOEXEC);
+	int number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	int disk = -1;
+	bool is_made = false;
+
+	assert_true(file >= 0);
+	if (number >= 0) {
+		(void)snprintf(name, sizeof name, "/dev/loop%d", number);
+		disk = open(name, O_RDWR | O_CLOEXEC);
+		is_made = disk >= 0 && ioctl(disk, LOOP_SET_FD, file) == 0 &&
+			  ioctl(disk, LOOP_SET_STATUS64, &info) == 0;
+	}
+	if (control >= 0)
+		(void)close(control); /* nothing was written */
+	(void)close(file);            /* nothing was written */
+	if (!is_made && disk >= 0)
+		(void)close(disk); /* nothing was written */
+	*out_fd = disk;
+	return is_made ? name : NULL;
+}
+
+static void
+serves_a_raw_disk(void **state)
+{
+	const struct host_folder *folder = *state;
+	struct device_options options = { .flags = DEVICE_GROW, .create_bytes = 65 * BLOCK_BYTES };
+	struct device *dev = create(folder, 64);
+	struct device *second;
+	uint8_t *blocks = block_buffer_alloc(64);
+	char *disk;
+	int fd;
+
+	device_close(dev);
+	assert_non_null(blocks);
+	disk = make_disk(folder->file, &fd);
+	if (!disk) {
+		free(blocks);
+		print_message("skipped: the host gives no loop device\n");
+		skip();
+	}
+	assert_int_equal(device_open(disk, &options, &dev), COP_EINVAL);
+	assert_non_null(strstr(err_text(), "the disk has 262144 bytes"));
+	options.flags = DEVICE_CREATE;
+	assert_int_equal(device_open(disk, &options, &dev), COP_EEXIST);
+
+	assert_int_equal(device_open(disk, &plain, &dev), 0);
+	assert_int_equal(device_blocks(dev), 64);
+	assert_int_equal(device_open(disk, &plain, &second), COP_EBUSY);
+	memset(blocks, 6, 64 * BLOCK_BYTES);
+	assert_int_equal(device_write(dev, 0, blocks, 64), 0);
+	assert_int_equal(device_flush(dev), 0);
+	assert_int_equal(device_discard(dev, 8, 8), 0);
+	assert_int_equal(device_read(dev, 0, blocks, 64), 0);
+	assert_int_equal(blocks[8 * BLOCK_BYTES - 1], 6);
+	assert_int_equal(blocks[16 * BLOCK_BYTES], 6);
+	device_close(dev);
+	assert_int_equal(close(fd), 0);
+	free(blocks);
+}
+
 int
 main(void)
 {
@@ -443,6 +516,7 @@ main(void)
 		TEST(shares_a_device_among_readers),
 		TEST(tells_a_read_only_file),
 		TEST(punches_holes_where_it_discards),
+		TEST(serves_a_raw_disk),
 #undef TEST
 	};
 
