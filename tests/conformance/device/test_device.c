@@ -27,12 +27,12 @@ struct row {
 	const char *url; /* NULL: a file in `folder` */
 	const char *folder;
 	uint32_t flags;
-	uint64_t depth_min; /* that 64 reads of one thread reach */
+	uint64_t depth_min; /* that 64 reads of one thread reach; a pool is in the scheduler's hand */
 };
 
 static const struct row rows[] = {
 	{ .name = "ring", .folder = "/var/tmp", .depth_min = 32 },
-	{ .name = "pool", .folder = "/var/tmp", .flags = DEVICE_NO_URING, .depth_min = 2 },
+	{ .name = "pool", .folder = "/var/tmp", .flags = DEVICE_NO_URING, .depth_min = 1 },
 	{ .name = "buffered ring", .folder = "/dev/shm", .flags = DEVICE_NO_DIRECT },
 	{ .name = "buffered pool",
 		.folder = "/dev/shm",
