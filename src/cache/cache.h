@@ -32,6 +32,9 @@
 
 struct cache;
 
+/* The longest buffer. Memory for one is rounded up to a power of two. */
+enum { CACHE_BLOCKS_MAX = 64 };
+
 struct buffer {
 	/* Set when the buffer is made, constant while it is pinned or dirty. */
 	uint8_t *data; /* blocks * BLOCK_BYTES, aligned to BLOCK_BYTES */

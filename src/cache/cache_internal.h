@@ -1,0 +1,209 @@
+#ifndef COPPICE_CACHE_INTERNAL_H
+#define COPPICE_CACHE_INTERNAL_H
+
+/*
+ * cache_internal: what the files of the cache share.
+ *
+ * A *frame* is a buffer with what only the cache knows of it. Its life:
+ *
+ *   (memory)  -> LOADING    claim of a missing block, in the table unless a dirty one holds the
+ * address LOADING   -> CLEAN      read and verified: it enters the queues LOADING   -> FAILED out
+ * of the table; those who wait take its error and unpin it (memory)  -> DIRTY      cache_insert(),
+ * out of the reserve; in no queue, so never a victim DIRTY     -> CLEAN      cache_clean(), or
+ * forgotten by cache_drop() CLEAN     -> (memory)   out of the table (victim, dropped, replaced)
+ * and unpinned
+ *
+ * References: one for the table and one for each pin. Pins are added under the shard's lock, or by
+ * somebody who has one; they end without it. Whoever takes the last reference away gives the
+ * memory back. So a frame with one reference, seen under the lock in the table, stays unpinned
+ * until the lock is released, and may be evicted.
+ *
+ * Locks  A shard's lock and the pool's lock have the same rank and are never held together.
+ */
+
+#include "base/lock.h"
+#include "cache/cache.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum {
+	CACHE_SHARDS = 16,
+	FRAME_HITS_MAX = 3, /* two bits of popularity, as S3-FIFO wants them */
+	CHUNK_BLOCKS = CACHE_BLOCKS_MAX,
+	CHUNK_ORDERS = 7, /* runs of 1, 2, 4, ... 64 blocks */
+};
+static_assert(1 << (CHUNK_ORDERS - 1) == CHUNK_BLOCKS, "the largest run is a chunk");
+
+enum frame_state {
+	FRAME_LOADING = 1,
+	FRAME_CLEAN,
+	FRAME_DIRTY,
+	FRAME_FAILED,
+};
+
+enum frame_queue {
+	QUEUE_NONE,
+	QUEUE_SMALL,
+	QUEUE_MAIN,
+};
+
+struct frame {
+	struct buffer buffer; /* first: the cache casts between the two */
+
+	/* Set by cache__pool_take(). */
+	struct chunk *chunk;
+	uint32_t order; /* of two: blocks of memory */
+
+	atomic_uint refs;
+
+	/* Guarded by the shard's lock. */
+	struct frame *bucket_next;
+	struct frame *queue_prev; /* towards the newest */
+	struct frame *queue_next; /* towards the oldest; also the reserve's list */
+	int error;                /* of FRAME_FAILED */
+	uint8_t state;
+	uint8_t queue;
+	uint8_t hits;
+	bool is_in_table;
+};
+
+static inline struct frame *
+frame_of(struct buffer *buffer)
+{
+	return (struct frame *)(void *)buffer;
+}
+
+static inline uint64_t
+frame_blocks(const struct frame *frame)
+{
+	return UINT64_C(1) << frame->order;
+}
+
+/* ---- fifo.c: S3-FIFO over the clean frames of one shard ----------------------------------------
+ */
+
+struct queue {
+	struct frame *newest;
+	struct frame *oldest;
+	uint64_t count;
+	uint64_t blocks;
+};
+
+/* A frame that left the small queue not long ago. */
+struct ghost {
+	uint32_t print; /* 0: none */
+	uint32_t time;
+};
+
+struct fifo {
+	struct queue small;   /* seen once */
+	struct queue main;    /* seen again */
+	struct ghost *ghosts; /* owned */
+	uint32_t ghost_sets;  /* a power of two */
+	uint32_t time;        /* counts the frames that became ghosts */
+};
+
+/* For about `frames` frames. COP_ENOMEM. */
+MUST_CHECK int cache__fifo_init(struct fifo *fifo, uint64_t frames);
+void cache__fifo_fini(struct fifo *fifo);
+
+/* To the main queue if its ghost is still known, else to the small one. */
+void cache__fifo_add(struct fifo *fifo, struct frame *frame);
+void cache__fifo_remove(struct fifo *fifo, struct frame *frame);
+
+/* Takes the next frame that nobody pins out of its queue; NULL: all are pinned. */
+struct frame *cache__fifo_take_victim(struct fifo *fifo);
+void cache__fifo_assert_sound(const struct fifo *fifo);
+
+/* ---- pool.c: the memory of the frames -----------------------------------------------------------
+ */
+
+struct pool {
+	struct mutex lock;
+
+	/* Guarded by `lock`. [0]: full chunks; [n]: those whose largest free run has order n - 1.
+	 */
+	struct chunk *chunks[CHUNK_ORDERS + 1];
+	size_t chunk_count;
+};
+
+MUST_CHECK int cache__pool_init(struct pool *pool);
+
+/* Every frame has been put back. */
+void cache__pool_fini(struct pool *pool);
+
+/* A frame with memory and nothing else set, in a new chunk only while there are fewer than
+ * `chunks_max`. NULL: no room, or no memory. */
+struct frame *cache__pool_take(struct pool *pool, uint32_t blocks, size_t chunks_max);
+void cache__pool_put(struct pool *pool, struct frame *frame);
+
+/* What a frame for `blocks` counts against the limit. */
+uint64_t cache__pool_bytes(uint32_t blocks);
+void cache__pool_assert_sound(struct pool *pool);
+
+/* ---- cache.c ------------------------------------------------------------------------------------
+ */
+
+struct shard {
+	_Alignas(64) struct mutex lock;
+
+	/* Guarded by `lock`. */
+	struct condition loaded; /* some frame is not LOADING any more */
+	uint32_t waiting;        /* threads at `loaded` */
+	struct frame **buckets;  /* owned */
+	struct fifo fifo;
+	uint64_t hits;
+	uint64_t misses;
+	uint64_t evictions;
+};
+
+struct cache {
+	/* Set by cache_create(), never changed. */
+	struct device *dev; /* borrowed */
+	uint64_t limit_bytes;
+	size_t chunks_max;
+	uint64_t bucket_mask;
+
+	struct shard shards[CACHE_SHARDS];
+	struct pool pool;
+
+	struct frame *reserve[CACHE_BLOCKS_MAX + 1]; /* by blocks; guarded by the pool's lock */
+
+	/* Relaxed: sums of what happens under various locks. */
+	atomic_uint_fast64_t bytes;
+	atomic_uint_fast64_t bytes_max;
+	atomic_uint_fast64_t dirty_bytes;
+	atomic_uint next_victim; /* the shard to evict from */
+};
+
+struct shard *cache__shard(struct cache *cache, uint64_t addr);
+
+/*
+ * Memory for a buffer, evicting for it. What pins and dirty buffers leave no room for is still
+ * given to whoever insists. NULL: over the limit, or out of memory.
+ */
+struct frame *cache__frame_take(struct cache *cache, uint32_t blocks, bool insists);
+void cache__frame_put(struct cache *cache, struct frame *frame);
+void cache__frame_unref(struct cache *cache, struct frame *frame);
+
+/* Under the shard's lock. */
+struct frame *cache__find_locked(struct cache *cache, struct shard *shard, uint64_t addr);
+void cache__attach_locked(struct cache *cache, struct shard *shard, struct frame *frame);
+
+/* A pin for a reader who found the frame. */
+static inline void
+cache__pin_hit_locked(struct shard *shard, struct frame *frame)
+{
+	/* Relaxed: the lock orders it after whatever made the frame. */
+	atomic_fetch_add_explicit(&frame->refs, 1, memory_order_relaxed);
+	if (frame->hits < FRAME_HITS_MAX)
+		frame->hits++;
+	shard->hits++;
+}
+
+/* Out of the table, with the table's reference: the caller drops it after unlocking. */
+void cache__detach_locked(struct cache *cache, struct shard *shard, struct frame *frame);
+
+#endif
