@@ -364,7 +364,7 @@ static int
 file_open(const char *path, const struct device_options *options, struct device **out_device)
 {
 	struct file *file;
-	struct stat st;
+	struct stat st = { .st_size = 0 };
 	uint64_t bytes;
 	bool is_created = false;
 	int err;

@@ -136,7 +136,7 @@ io_block(const struct device_io *io, uint64_t index)
 			return (uint8_t *)io->iov[i].iov_base + bytes;
 		bytes -= io->iov[i].iov_len;
 	}
-	assert(!"a block past the buffers");
+	assert(false); /* a block past the buffers */
 	return NULL;
 }
 

@@ -3,9 +3,12 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -68,16 +71,52 @@ host_in_child(int (*body)(void *context), void *context)
 	}
 }
 
+/* The kernel shows those that it starts for io_uring among ours, by the name "iou-wrk-PID". */
+static bool
+is_of_the_kernel(const char *task)
+{
+	char path[300];
+	char name[32] = "";
+	FILE *file;
+
+	(void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", task);
+	file = fopen(path, "re");
+	if (!file)
+		return true; /* it has just ended */
+	if (!fgets(name, sizeof name, file))
+		name[0] = '\0';
+	(void)fclose(file); /* read only */
+	return strncmp(name, "iou-", 4) == 0;
+}
+
+static void *
+do_nothing(void *context)
+{
+	return context;
+}
+
 int
 host_thread_count(void)
 {
 	DIR *tasks = opendir("/proc/self/task");
-	int count = -2; /* . and .. */
+	const struct dirent *entry;
+	int count = 0;
 
 	if (!tasks)
 		abort();
-	while (readdir(tasks))
-		count++;
+	while ((entry = readdir(tasks))) {
+		if (entry->d_name[0] != '.' && !is_of_the_kernel(entry->d_name))
+			count++;
+	}
 	(void)closedir(tasks);
 	return count;
+}
+
+void
+host_start_first_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
+		abort();
 }

@@ -24,7 +24,10 @@ void host_refuse(long syscall_number, int host_errno);
 /* Runs `body` in a child and asserts that it returns 0. The child has no cmocka. */
 void host_in_child(int (*body)(void *context), void *context);
 
-/* Threads of this process. */
+/* Threads that this process has started, and itself. */
 int host_thread_count(void);
+
+/* A sanitizer starts a thread of its own with the first of the program; after this it is there. */
+void host_start_first_thread(void);
 
 #endif

@@ -100,9 +100,11 @@ starts_no_thread(void **state)
 	struct device *dev;
 	struct device_io io;
 	struct device_io *const batch[] = { &io };
-	int before = host_thread_count();
+	int before;
 
 	(void)state;
+	host_start_first_thread();
+	before = host_thread_count();
 	host_folder_make(&folder);
 	dev = create(&folder, 4);
 	device_io_init(&io, DEVICE_FLUSH, 0, 0, NULL);

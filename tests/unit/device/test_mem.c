@@ -40,7 +40,7 @@ takes_memory_only_for_what_is_written(void **state)
 
 	(void)state;
 	assert_non_null(block);
-	assert_int_equal(device_open("mem:4T", &plain, &dev), 0);
+	assert_int_equal(device_open("mem:64G", &plain, &dev), 0);
 	memset(block, 3, BLOCK_BYTES);
 	assert_int_equal(device_write(dev, device_blocks(dev) - 1, block, 1), 0);
 	memset(block, 0, BLOCK_BYTES);
