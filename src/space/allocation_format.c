@@ -1,21 +1,3 @@
-/*
- * Layout, all numbers little-endian.
- *
- *   descriptor, 32 bytes            inner block, 4096 bytes
- *     0  8  generation                 0    8  magic       "copalloc"
- *     8  8  checksum                   8   16  uuid        of the volume
- *    16  8  free_blocks               24    4  level       from 1
- *    24  1  longest_class             28    4  zero
- *    25  1  slot                      32    8  index       among the blocks of its level
- *    26  1  previous_slot             40    8  generation  that wrote it
- *    27  5  zero                      48   16  zero
- *                                     64 2048  descriptors 64 of 32 bytes
- *                                   2112 1984  zero
- *
- * A descriptor of generation 0 is 32 zero bytes. A bitmap block is 4096 bytes of bits, the lowest
- * bit of the first byte for the first block of the AG; bits past the end of the AG are 0.
- */
-
 #include "space/allocation_format.h"
 
 #include "base/bytes.h"

@@ -2,10 +2,33 @@
 #define COPPICE_SPACE_ALLOCATION_FORMAT_H
 
 /*
- * allocation_format: the blocks of the allocation tree on the device.
+ * The blocks of the allocation tree on disk, little-endian. A descriptor says where a block of the
+ * tree lies, what it must be, and what is below it; the top block's is in the superblock.
  *
- * Neither kind of block bears a checksum of itself: that is in the descriptor that points at it.
- * Every field is judged when it is decoded, by itself and against the descriptor above.
+ *   offset  bytes  field
+ *        0      8  generation     that wrote the block; 0: never written, and all is zero
+ *        8      8  checksum       of the whole block
+ *       16      8  free_blocks    below it, not used in that generation
+ *       24      1  longest_class  of the longest free run: 0 none, c: 2^(c-1) blocks or more
+ *       25      1  slot           where it lies, 0 to 2
+ *       26      1  previous_slot  where it lay before
+ *       27      5  zero
+ *
+ * A bitmap, level 0, is 4096 bytes of bits: the lowest bit of the first byte is the first block of
+ * the AG, 1 is used; bits past the end of the AG are 0. A block of a level above is
+ *
+ *        0      8  magic          "copalloc"
+ *        8     16  uuid           of the volume
+ *       24      4  level          1 and up
+ *       28      4  zero
+ *       32      8  index          among the blocks of its level
+ *       40      8  generation     that wrote it
+ *       48     16  zero
+ *       64   2048  descriptors    of the 64 blocks below; zero where there is none
+ *     2112   1984  zero
+ *
+ * Neither bears a checksum of itself. Every field is judged when it is decoded, by itself and
+ * against the descriptor above.
  *
  * Locks  None.
  */

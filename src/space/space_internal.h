@@ -207,9 +207,6 @@ void space__mark_free(struct space *space, struct space_ag *ag, uint32_t first, 
 /* No run in `ag` is of a higher class. */
 void space__lower_class(struct space_ag *ag, uint8_t class_bound);
 
-/* After a change of what makes an AG idle. */
-void space__relink(struct space *space, struct space_ag *ag);
-
 /* The opening runs of all AGs are free; no bitmap is compared with P's any more. */
 void space__forget_previous(struct space *space);
 

@@ -30,6 +30,26 @@ ag_of_link(struct space_link *link)
 	return (struct space_ag *)link; /* the link is the first member */
 }
 
+static bool
+can_be_evicted(const struct space_ag *ag)
+{
+	return ag->busy_blocks == ag->used_blocks && !ag->is_dirty;
+}
+
+/* After a change of what makes an AG idle. */
+static void
+relink(struct space *space, struct space_ag *ag)
+{
+	bool idle = can_be_evicted(ag);
+
+	if (idle == ag->is_idle)
+		return;
+	link_remove(&ag->link);
+	link_append(idle ? &space->idle : &space->held, &ag->link);
+	space->idle_count += idle ? 1 : -1U;
+	ag->is_idle = idle;
+}
+
 /* ---- Sums ----------------------------------------------------------------------------------- */
 
 struct space_entry *
@@ -94,7 +114,7 @@ space__mark_busy(struct space *space, struct space_ag *ag, uint32_t first, uint3
 	entry->available_blocks -= count;
 	entry->chunks -= broken;
 	add_up(ag->parent, -(uint64_t)count, -(uint64_t)broken);
-	space__relink(space, ag);
+	relink(space, ag);
 }
 
 void
@@ -117,7 +137,7 @@ space__mark_free(struct space *space, struct space_ag *ag, uint32_t first, uint3
 		entry->class_bound = class_bound;
 		raise_class(ag->parent, class_bound);
 	}
-	space__relink(space, ag);
+	relink(space, ag);
 }
 
 /* ---- Entries and inner blocks --------------------------------------------------------------- */
@@ -410,7 +430,7 @@ judge_current(const struct space *space, struct ag_load *load)
 		return 0;
 	}
 	if (load->ios[0].result)
-		return load->ios[0].result;
+		return fail(load->ios[0].result, "bitmap of AG %" PRIu64, load->ag);
 	return space__bitmap_judge(&place, &load->descriptor, load->blocks);
 }
 
@@ -445,25 +465,6 @@ evict_idle(struct space *space)
 		space->memory_bytes -= sizeof *ag + 4 * (space->geometry.ag_blocks / 8);
 		free(ag);
 	}
-}
-
-static bool
-can_be_evicted(const struct space_ag *ag)
-{
-	return ag->busy_blocks == ag->used_blocks && !ag->is_dirty;
-}
-
-void
-space__relink(struct space *space, struct space_ag *ag)
-{
-	bool idle = can_be_evicted(ag);
-
-	if (idle == ag->is_idle)
-		return;
-	link_remove(&ag->link);
-	link_append(idle ? &space->idle : &space->held, &ag->link);
-	space->idle_count += idle ? 1 : -1U;
-	ag->is_idle = idle;
 }
 
 /* Puts a verified bitmap into the table. */
@@ -526,24 +527,26 @@ install_ag(struct space *space, struct ag_load *load)
  * Takes over what was read. When the checkpoint has written the AG meanwhile, or somebody else has
  * loaded it, nothing happens: the caller looks again.
  */
-static void
+static int
 end_load(struct space *space, struct ag_load *load)
 {
 	struct space_entry *entry = load->entry;
-	int err;
+	int err = 0;
 
 	if (!entry->ag && !entry->is_closed &&
 		is_same_block(&load->descriptor, &entry->descriptor)) {
 		err = judge_current(space, load);
-		if (err) {
+		if (err && closes(err)) {
 			err_clear();
+			err = 0;
 			close_entry(space, entry, load->parent, 0, load->ag);
-		} else {
+		} else if (!err) {
 			judge_previous(space, load);
 			install_ag(space, load);
 		}
 	}
 	free_load(load);
+	return err;
 }
 
 /* May read. The entry of the bitmap of `ag`; NULL: an inner block above it is closed. */
@@ -619,7 +622,9 @@ space__find_ag(struct space *space, uint64_t ag, struct space_ag **out_ag)
 		mutex_unlock(&space->mutex);
 		read_bitmaps(space, &load, 1);
 		mutex_lock(&space->mutex);
-		end_load(space, &load);
+		err = end_load(space, &load);
+		if (err)
+			return err;
 	}
 }
 
@@ -634,7 +639,7 @@ space__hold_ag(struct space *space, struct space_ag *ag)
 	ag->is_dirty = true;
 	ag->dirty_next = space->dirty_ags;
 	space->dirty_ags = ag;
-	space__relink(space, ag);
+	relink(space, ag);
 	for (; inner; inner = inner->parent) {
 		inner->dirty |= UINT64_C(1) << index % SPACE_FANOUT;
 		index /= SPACE_FANOUT;
@@ -649,7 +654,7 @@ space__let_go(struct space *space)
 
 		space->dirty_ags = ag->dirty_next;
 		ag->is_dirty = false;
-		space__relink(space, ag);
+		relink(space, ag);
 	}
 	evict_idle(space);
 }
@@ -714,12 +719,13 @@ space__hold_ags(struct space *space, const struct run *runs, size_t count)
 		mutex_lock(&space->mutex);
 		for (size_t i = 0; i < load_count; i++) {
 			struct space_entry *entry = loads[i].entry;
+			int load_err = end_load(space, &loads[i]);
 
-			end_load(space, &loads[i]);
 			if (entry->ag)
 				space__hold_ag(space, entry->ag);
+			err = err ? err : load_err;
 		}
-	} while (load_count > 0);
+	} while (load_count > 0 && !err);
 	free(loads);
 	return err;
 }
