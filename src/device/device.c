@@ -55,8 +55,10 @@ iov_bytes(const struct device_io *io)
 {
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < io->iov_count; i++)
+	for (uint32_t i = 0; i < io->iov_count; i++) {
+		assert(io->iov[i].iov_len % BLOCK_BYTES == 0);
 		bytes += io->iov[i].iov_len;
+	}
 	return bytes;
 }
 

@@ -170,13 +170,17 @@ file__run(struct file *file, const struct device_io *io)
 
 /* ---- Opening -------------------------------------------------------------------------------- */
 
-/* The process that holds a lock on this file, or 0 when the host does not tell. */
+/*
+ * The process that holds a lock on this file, or 0 when the host does not tell. Where stat() and
+ * the table of locks name a device differently (btrfs, overlayfs), the inode number must do.
+ */
 static long
 find_holder(const struct stat *wanted)
 {
 	FILE *locks = fopen("/proc/locks", "re");
 	char line[256];
 	long holder = 0;
+	long likely = 0;
 
 	if (!locks)
 		return 0;
@@ -189,14 +193,15 @@ find_holder(const struct stat *wanted)
 		long pid;
 
 		if (sscanf(line, "%*d: FLOCK %*s %*s %ld %x:%x:%lu", &pid, &major_number,
-			    &minor_number, &inode) != 4)
+			    &minor_number, &inode) != 4 ||
+			inode != wanted->st_ino || pid <= 0)
 			continue;
-		if (inode == wanted->st_ino && major_number == major(wanted->st_dev) &&
-			minor_number == minor(wanted->st_dev) && pid > 0)
+		if (major_number == major(wanted->st_dev) && minor_number == minor(wanted->st_dev))
 			holder = pid;
+		likely = pid;
 	}
 	(void)fclose(locks); /* read only: nothing to lose */
-	return holder;
+	return holder != 0 ? holder : likely;
 }
 
 static int
