@@ -736,7 +736,8 @@ struct oracle *
 oracle_create(const struct snapshot_entry *root)
 {
 	struct oracle *oracle = must_alloc(sizeof *oracle);
-	struct node *node = oracle->nodes[add_node(oracle)];
+	uint32_t number = add_node(oracle);
+	struct node *node = oracle->nodes[number];
 
 	node->id = root->id;
 	node->kind = root->kind;

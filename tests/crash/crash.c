@@ -1,0 +1,321 @@
+/*
+ * crash: workloads on a simulated disk, the power cut at every write, every state that recovery
+ * could tell from another recovered and judged. See trial.h for what is judged, scenario.h for how
+ * a violation is named, workload.h for what is done.
+ *
+ *   crash [--seconds N] [--states N] [--seed S] [--jobs N] [--violations N] [--workload W]
+ *         [--replay 'SCENARIO']
+ *
+ * It ends when that many seconds have passed or that many distinct states were seen, whichever is
+ * first. The last line is `N distinct states, N violations`; exit status 1 with a violation.
+ */
+
+#include "crash/trial.h"
+
+#include "base/num.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	JOBS_MAX = 64,
+	PLACES = 1 << 26, /* of the set of states: half a gigabyte of address space */
+	RUNS_MAX = 300,
+	SAMPLES = 100,
+	PROBES_IN_1000 = 100,
+	FAULTY_EVERY = 3,  /* random workloads: this many get a fault of the medium */
+	FAULT_CALLS = 600, /* changing calls among which it strikes */
+	FAULT_BLOCKS = 2048,
+	USAGE = 2,
+};
+
+struct settings {
+	uint64_t seconds; /* 0: no limit */
+	uint64_t states;  /* 0: no limit */
+	uint64_t seed;
+	uint64_t jobs;
+	uint64_t violations_max; /* ends after that many, 0: no limit */
+	const char *workload;
+	const char *replay;
+};
+
+/* Shared by all workers. */
+struct shared {
+	struct tally tally;
+	atomic_uint_fast64_t next;   /* workload to run */
+	atomic_uint_fast64_t failed; /* workers that could not go on */
+};
+
+struct worker {
+	const struct settings *settings;
+	struct shared *shared;
+	struct hashset *seen;
+	struct timespec began;
+};
+
+static double
+seconds_since(const struct timespec *began)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) / 1e9;
+}
+
+static bool
+is_over(void *context)
+{
+	const struct worker *worker = context;
+	const struct settings *settings = worker->settings;
+
+	if (settings->seconds && seconds_since(&worker->began) >= (double)settings->seconds)
+		return true;
+	if (settings->states && hashset_count(worker->seen) >= settings->states)
+		return true;
+	if (settings->violations_max &&
+		atomic_load(&worker->shared->tally.violations) >= settings->violations_max)
+		return true;
+	return hashset_is_full(worker->seen);
+}
+
+/* One write for each report, so that those of several workers do not mix. */
+static void
+print_violation(void *context, const struct scenario *scenario, const char *text)
+{
+	char *line = malloc(SCENARIO_TEXT_BYTES + 2048);
+	char *out = malloc(SCENARIO_TEXT_BYTES);
+
+	(void)context;
+	if (!line || !out)
+		abort();
+	scenario_print(scenario, out);
+	snprintf(line, SCENARIO_TEXT_BYTES + 2048, "violation: %s\n  crash --replay '%s'\n", text,
+		out);
+	fputs(line, stdout);
+	fflush(stdout);
+	free(line);
+	free(out);
+}
+
+/* Random workloads take turns: no fault, power cut in a call, or a lost or misdirected write. */
+static void
+plan(const struct settings *settings, uint64_t number, struct scenario *out_scenario)
+{
+	struct scenario *scenario = out_scenario;
+	struct rng rng;
+
+	memset(scenario, 0, sizeof *scenario);
+	scenario->seed = settings->seed;
+	if (settings->workload)
+		snprintf(scenario->workload, sizeof scenario->workload, "%s", settings->workload);
+	else
+		workload_name(
+			number, settings->seed, scenario->workload, sizeof scenario->workload);
+	if (strncmp(scenario->workload, "random.", 7) != 0 || settings->workload)
+		return;
+	rng_seed(&rng, settings->seed ^ number);
+	if (rng_below(&rng, FAULTY_EVERY) != 0)
+		return;
+	scenario->fault = (enum scenario_fault)(FAULT_LOSE + rng_below(&rng, 3));
+	scenario->fault_call = 1 + rng_below(&rng, FAULT_CALLS);
+	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
+}
+
+static struct trial_options
+trial_options_of(struct worker *worker, struct trial_base *base)
+{
+	return (struct trial_options){
+		.base = base,
+		.seen = worker->seen,
+		.tally = &worker->shared->tally,
+		.runs_max = RUNS_MAX,
+		.samples = SAMPLES,
+		.probes_in_1000 = PROBES_IN_1000,
+		.is_over = is_over,
+		.violation = print_violation,
+		.context = worker,
+	};
+}
+
+static int
+work(struct worker *worker)
+{
+	struct trial_base *base = NULL;
+	struct scenario *scenario = calloc(1, sizeof *scenario);
+	int err = scenario ? trial_base_create(&base) : fail(COP_ENOMEM, "scenario");
+
+	while (!err && !is_over(worker)) {
+		struct trial_options options = trial_options_of(worker, base);
+		uint64_t number = atomic_fetch_add(&worker->shared->next, 1);
+
+		if (worker->settings->workload && number > 0)
+			break;
+		plan(worker->settings, number, scenario);
+		err = trial_run(&options, scenario, false);
+		if (err)
+			fprintf(stderr, "crash: %s\n", scenario->workload);
+		atomic_fetch_add(&worker->shared->tally.workloads, 1);
+	}
+	if (err) {
+		fprintf(stderr, "crash: %s\n", cop_error_text());
+		atomic_fetch_add(&worker->shared->failed, 1);
+	}
+	trial_base_free(base);
+	free(scenario);
+	return err;
+}
+
+static void
+work_in_processes(struct worker *worker, uint64_t jobs)
+{
+	for (uint64_t i = 0; i < jobs; i++) {
+		pid_t child = fork();
+
+		if (child == 0)
+			exit(work(worker) ? EXIT_FAILURE : EXIT_SUCCESS);
+		if (child < 0)
+			atomic_fetch_add(&worker->shared->failed, 1);
+	}
+	for (;;) {
+		int status = 0;
+
+		if (wait(&status) < 0)
+			return;
+		if (WIFSIGNALED(status)) {
+			printf("violation: a worker died of signal %d\n", WTERMSIG(status));
+			atomic_fetch_add(&worker->shared->tally.violations, 1);
+		}
+	}
+}
+
+static int
+replay(struct worker *worker)
+{
+	struct trial_base *base = NULL;
+	struct scenario *scenario = calloc(1, sizeof *scenario);
+	int err = scenario ? scenario_parse(worker->settings->replay, scenario)
+			   : fail(COP_ENOMEM, "scenario");
+
+	if (!err)
+		err = trial_base_create(&base);
+	if (!err) {
+		struct trial_options options = trial_options_of(worker, base);
+
+		err = trial_run(&options, scenario, true);
+	}
+	if (err) {
+		fprintf(stderr, "crash: %s\n", cop_error_text());
+		atomic_fetch_add(&worker->shared->failed, 1);
+	}
+	trial_base_free(base);
+	free(scenario);
+	return err;
+}
+
+static void
+print_figures(const struct worker *worker)
+{
+	struct tally *tally = &worker->shared->tally;
+	double seconds = seconds_since(&worker->began);
+
+	printf("seed %" PRIu64 ": %" PRIu64 " workloads, %" PRIu64 " cuts, %" PRIu64
+	       " cuts in recovery, %" PRIu64 " with a fault on top, %" PRIu64
+	       " recoveries in %.1f s (%.0f/s), %" PRIu64 " cuts sampled\n",
+		worker->settings->seed, (uint64_t)tally->workloads, (uint64_t)tally->cuts,
+		(uint64_t)tally->second_cuts, (uint64_t)tally->probes, (uint64_t)tally->runs,
+		seconds, (double)tally->runs / seconds, (uint64_t)tally->incomplete);
+	printf("%" PRIu64 " distinct states, %" PRIu64 " violations\n", hashset_count(worker->seen),
+		(uint64_t)tally->violations);
+}
+
+static bool
+parse_number(const char *text, uint64_t *out_number)
+{
+	char *end;
+
+	*out_number = strtoull(text, &end, 10);
+	return *text && !*end;
+}
+
+static bool
+parse_options(int argc, char **argv, struct settings *settings)
+{
+	static const struct option known[] = {
+		{ "seconds", required_argument, NULL, 's' },
+		{ "states", required_argument, NULL, 'n' },
+		{ "seed", required_argument, NULL, 'r' },
+		{ "jobs", required_argument, NULL, 'j' },
+		{ "violations", required_argument, NULL, 'v' },
+		{ "workload", required_argument, NULL, 'w' },
+		{ "replay", required_argument, NULL, 'p' },
+		{ NULL, 0, NULL, 0 },
+	};
+	bool good = true;
+
+	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+		switch (option) {
+		case 's':
+			good = good && parse_number(optarg, &settings->seconds);
+			break;
+		case 'n':
+			good = good && parse_number(optarg, &settings->states);
+			break;
+		case 'r':
+			good = good && parse_number(optarg, &settings->seed);
+			break;
+		case 'j':
+			good = good && parse_number(optarg, &settings->jobs);
+			break;
+		case 'v':
+			good = good && parse_number(optarg, &settings->violations_max);
+			break;
+		case 'w':
+			settings->workload = optarg;
+			break;
+		case 'p':
+			settings->replay = optarg;
+			break;
+		default:
+			return false;
+		}
+	}
+	return good && optind == argc && settings->jobs <= JOBS_MAX;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct settings settings = { .seed = 1, .jobs = 1 };
+	struct worker worker = { .settings = &settings };
+
+	if (!parse_options(argc, argv, &settings)) {
+		fputs("usage: crash [--seconds N] [--states N] [--seed S] [--jobs N]\n"
+		      "             [--violations N] [--workload W] [--replay SCENARIO]\n",
+			stderr);
+		return USAGE;
+	}
+	if (!settings.seconds && !settings.states && !settings.workload)
+		settings.seconds = 10;
+	clock_gettime(CLOCK_MONOTONIC, &worker.began);
+	worker.shared = mmap(NULL, sizeof *worker.shared, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (worker.shared == MAP_FAILED || hashset_create(PLACES, &worker.seen) != 0) {
+		fputs("crash: out of memory\n", stderr);
+		return EXIT_FAILURE;
+	}
+	if (settings.replay)
+		(void)replay(&worker); /* what went wrong is counted in `failed` */
+	else if (settings.jobs <= 1)
+		(void)work(&worker); /* likewise */
+	else
+		work_in_processes(&worker, settings.jobs);
+	print_figures(&worker);
+	return worker.shared->tally.violations || worker.shared->failed ? EXIT_FAILURE
+									: EXIT_SUCCESS;
+}

@@ -1,0 +1,909 @@
+#include "crash/trial.h"
+
+#include "base/checksum.h"
+#include "base/num.h"
+#include "coppice.h"
+#include "space/geometry.h"
+#include "support/must.h"
+#include "support/world.h"
+#include "volume/volume.h"
+
+enum {
+	BASE_SEED = 11,
+	STEP_NS = 1000 * 1000 * 1000, /* the clock between two operations */
+	FOLLOW_UPS = 20,
+	SECOND_CUTS_MAX = 2,
+	TEXT_BYTES = 1024,
+	PEEKS_MAX = 200,
+};
+
+/* Seeds of the openings of one medium, which must differ. */
+enum { SEED_FIXTURE = 21, SEED_WORKLOAD = 22, SEED_RECOVERY = 23, SEED_SECOND = 24 };
+
+/* ---- Models, one for each operation --------------------------------------------------------- */
+
+/* models[i] is the state after i operations; those before `first` are gone. */
+struct history {
+	struct oracle **models;
+	size_t count;
+	size_t capacity;
+	size_t first;
+};
+
+static struct oracle *
+history_newest(const struct history *history)
+{
+	return history->models[history->count - 1];
+}
+
+static void
+history_push(struct history *history, struct oracle *model)
+{
+	history->models = must_grow(
+		history->models, history->count, &history->capacity, sizeof *history->models);
+	history->models[history->count++] = model;
+}
+
+/* States before `first` will not be asked for again. */
+static void
+history_forget(struct history *history, size_t first)
+{
+	for (; history->first < first; history->first++) {
+		oracle_free(history->models[history->first]);
+		history->models[history->first] = NULL;
+	}
+}
+
+static void
+history_fini(struct history *history)
+{
+	history_forget(history, history->count);
+	free(history->models);
+}
+
+/* ---- Where every workload begins ------------------------------------------------------------ */
+
+struct trial_base {
+	struct sim_medium *medium;
+	struct oracle *model;
+	int64_t now_ns;
+};
+
+/* What an operation's answer means for the model. */
+static int
+run_op(struct op_runner *runner, struct oracle *model, const struct op *op, int64_t now_ns,
+	bool may_be_damaged, char text[TEXT_BYTES])
+{
+	char line[TEXT_BYTES / 2];
+	uint64_t id;
+	int got = op_run(runner, op, &id);
+	int wanted;
+
+	if (got == COP_ENOSPC && op->type != OP_UNLINK && op->type != OP_SYNC)
+		return 0;
+	if (may_be_damaged && (err_is_damage(got) || got == COP_EIO || got == COP_EROFS))
+		return 0;
+	wanted = oracle_apply(model, op, now_ns);
+	if (got != wanted) {
+		op_print(op, line, sizeof line);
+		snprintf(text, TEXT_BYTES, "%s: the answer is %s (%s), not %s", line,
+			got ? cop_error_name(got) : "0", got ? cop_error_text() : "",
+			wanted ? cop_error_name(wanted) : "0");
+		return COP_EFORMAT;
+	}
+	if (id)
+		oracle_learn_id(model, op->path, id);
+	return 0;
+}
+
+static int
+make_model(struct world *world, struct oracle **out_model)
+{
+	struct snapshot *snapshot = NULL;
+	int err = snapshot_of_volume(world->volume, &snapshot);
+
+	if (err)
+		return err;
+	*out_model = oracle_create(&snapshot->entries[0]);
+	snapshot_free(snapshot);
+	return 0;
+}
+
+static int
+run_fixture(struct trial_base *base, struct world *world, struct op_runner *runner)
+{
+	struct workload *fixture = workload_fixture();
+	char text[TEXT_BYTES];
+	struct op op;
+	int err = 0;
+
+	while (!err && workload_next(fixture, base->model, &op)) {
+		world->now_ns += STEP_NS;
+		err = run_op(runner, base->model, &op, world->now_ns, false, text);
+		if (err)
+			err = fail(err, "fixture: %s", text);
+	}
+	base->now_ns = world->now_ns;
+	workload_free(fixture);
+	return err;
+}
+
+int
+trial_base_create(struct trial_base **out_base)
+{
+	struct trial_base *base = must_alloc(sizeof *base);
+	struct world_options options = { .seed = SEED_FIXTURE, .now_ns = STEP_NS };
+	struct op_runner runner = { 0 };
+	struct world world = { 0 };
+	int err = sim_create(WORLD_BYTES, BASE_SEED, &base->medium);
+
+	if (!err)
+		err = world_format(base->medium, BASE_SEED);
+	if (!err)
+		err = world_open(&world, base->medium, &options);
+	if (err)
+		goto out;
+	err = make_model(&world, &base->model);
+	if (!err)
+		err = op_runner_init(&runner, world.volume);
+	if (!err)
+		err = run_fixture(base, &world, &runner);
+	op_runner_fini(&runner);
+	if (err)
+		world_abandon(&world);
+	else
+		err = world_close(&world);
+out:
+	if (err) {
+		trial_base_free(base);
+		return err;
+	}
+	*out_base = base;
+	return 0;
+}
+
+void
+trial_base_free(struct trial_base *base)
+{
+	if (!base)
+		return;
+	sim_free(base->medium);
+	oracle_free(base->model);
+	free(base);
+}
+
+/* ---- Judging one crash state ---------------------------------------------------------------- */
+
+/* A power cut: the medium as it was, and the states of `history` that recovery may show. */
+struct cut {
+	struct sim_medium *medium; /* owned */
+	uint64_t call;
+	size_t first;
+	size_t last;
+};
+
+struct trial {
+	const struct trial_options *options;
+	struct scenario scenario; /* of the run that is being judged */
+	bool replay;
+
+	/* The workload's run. */
+	struct world world;
+	struct op_runner runner;
+	struct history history;
+	size_t acknowledged; /* state that a sync has promised */
+	bool is_capturing;
+	struct cut *cuts; /* not yet judged */
+	size_t cut_count;
+	size_t cut_capacity;
+	struct checkpoint_range *checkpoints;
+	size_t checkpoint_count;
+	size_t checkpoint_capacity;
+	struct rng rng; /* which cuts get which probes */
+};
+
+/* Generations (after, to] were made while the state was one of first to last. */
+struct checkpoint_range {
+	uint64_t after;
+	uint64_t to;
+	size_t first;
+	size_t last;
+};
+
+/* What a judge knows about the cut it judges. */
+struct judgement {
+	struct trial *trial;
+	const struct history *history;
+	size_t first;
+	size_t last;
+	uint32_t allow;           /* enum snapshot_unreadable */
+	uint32_t allowed_classes; /* bits of problems that check may find */
+	bool is_second;           /* the cut came in recovery: go no deeper */
+
+	/* Cuts of recovery and what came after it. */
+	struct history after; /* its first state is the one that was recovered */
+	struct cut second[SECOND_CUTS_MAX];
+	size_t second_count;
+	uint64_t calls;
+	struct rng rng;
+};
+
+static bool judge(void *context, struct sim_medium *medium, struct enumerate_run *run);
+
+static bool
+check_medium(struct judgement *judgement, struct sim_medium *medium, struct enumerate_run *run,
+	const char *when)
+{
+	struct world_check check;
+	int err = world_check(medium, &check);
+
+	if (err) {
+		enumerate_blame(run, "%s, check: %s", when, cop_error_text());
+		return false;
+	}
+	if (check.classes & ~judgement->allowed_classes) {
+		enumerate_blame(run, "%s, check finds %" PRIu64 " problems: %s", when,
+			check.problems, check.first);
+		return false;
+	}
+	return true;
+}
+
+/* The state that the volume shows; false: none that it may. */
+static bool
+find_state(struct judgement *judgement, struct world *world, struct enumerate_run *run,
+	size_t *out_state)
+{
+	struct snapshot *found = NULL;
+	char newest[256] = "";
+	char why[256] = "";
+	int err = snapshot_of_volume(world->volume, &found);
+
+	if (err) {
+		enumerate_blame(run, "reading the volume: %s", cop_error_text());
+		return false;
+	}
+	for (size_t state = judgement->last + 1; state-- > judgement->first;) {
+		if (snapshot_matches(found, oracle_snapshot(judgement->history->models[state]),
+			    judgement->allow, why, sizeof why)) {
+			snapshot_free(found);
+			*out_state = state;
+			return true;
+		}
+		if (state == judgement->last)
+			snprintf(newest, sizeof newest, "%s", why);
+	}
+	enumerate_blame(run, "no state from %zu to %zu: %s; and %s", judgement->first,
+		judgement->last, why, newest);
+	snapshot_free(found);
+	return false;
+}
+
+/* Keeps a few of the changing calls since the power came back, each with the same chance. */
+static void
+before_second_call(void *context, struct sim_medium *medium, uint64_t call)
+{
+	struct judgement *judgement = context;
+	const struct trial *trial = judgement->trial;
+	struct cut *cut;
+	uint64_t place = judgement->calls++;
+
+	if (trial->replay) {
+		if (judgement->calls != trial->scenario.cut2)
+			return;
+		place = 0;
+	} else if (place >= SECOND_CUTS_MAX) {
+		place = rng_below(&judgement->rng, judgement->calls);
+		if (place >= SECOND_CUTS_MAX)
+			return;
+	}
+	(void)call;
+	cut = &judgement->second[place];
+	sim_free(cut->medium);
+	*cut = (struct cut){ .call = judgement->calls };
+	cut->last = judgement->after.count;
+	cut->first = judgement->after.first;
+	if (sim_clone(medium, &cut->medium) != 0)
+		must_have(NULL);
+	judgement->second_count = max_u64(judgement->second_count, place + 1);
+}
+
+/* Twenty more operations, a sync and a settle, each with the answer that the model gives. */
+static bool
+go_on(struct judgement *judgement, struct world *world, struct enumerate_run *run)
+{
+	struct history *after = &judgement->after;
+	struct op_runner runner;
+	struct op op;
+	char text[TEXT_BYTES];
+	bool sound = op_runner_init(&runner, world->volume) == 0;
+
+	if (!sound)
+		enumerate_blame(run, "after recovery: %s", cop_error_text());
+	for (int i = 0; sound && i < FOLLOW_UPS + 2; i++) {
+		struct oracle *model = oracle_copy(history_newest(after));
+
+		workload_draw(&judgement->rng, model, &op);
+		if (i >= FOLLOW_UPS)
+			op = (struct op){ .type = i == FOLLOW_UPS ? OP_SYNC : OP_SETTLE };
+		world->now_ns += STEP_NS;
+		sound = run_op(&runner, model, &op, world->now_ns, judgement->allow != 0, text) ==
+			0;
+		history_push(after, model);
+		if (!sound)
+			enumerate_blame(run, "after recovery: %s", text);
+		else if (op.type == OP_SYNC || op.type == OP_SETTLE)
+			history_forget(after, after->count - 1);
+	}
+	op_runner_fini(&runner);
+	return sound;
+}
+
+static bool
+ends_well(struct judgement *judgement, struct world *world, struct sim_medium *medium,
+	struct enumerate_run *run)
+{
+	char why[256];
+	struct snapshot *found = NULL;
+	bool sound = snapshot_of_volume(world->volume, &found) == 0;
+
+	if (!sound) {
+		enumerate_blame(run, "after twenty more: %s", cop_error_text());
+	} else {
+		struct oracle *wanted = oracle_copy(history_newest(&judgement->after));
+
+		oracle_forget_held(wanted);
+		sound = snapshot_matches(
+			found, oracle_snapshot(wanted), judgement->allow, why, sizeof why);
+		oracle_free(wanted);
+		if (!sound)
+			enumerate_blame(run, "after twenty more: %s", why);
+	}
+	snapshot_free(found);
+	if (world_close(world) != 0 && sound && judgement->allow == 0) {
+		enumerate_blame(run, "closing after twenty more: %s", cop_error_text());
+		sound = false;
+	}
+	return sound && check_medium(judgement, medium, run, "after twenty more");
+}
+
+static void
+report_second(void *context, const char *script, const char *text)
+{
+	struct judgement *judgement = context;
+	struct trial *trial = judgement->trial;
+
+	snprintf(trial->scenario.script2, sizeof trial->scenario.script2, "%s", script);
+	trial->options->violation(trial->options->context, &trial->scenario, text);
+	atomic_fetch_add(&trial->options->tally->violations, 1);
+}
+
+/* Cuts the power of recovery itself, and judges those states by what recovery had found. */
+static void
+judge_second_cuts(struct judgement *first, struct enumerate_run *run)
+{
+	struct trial *trial = first->trial;
+	struct scenario *scenario = &trial->scenario;
+
+	if (!trial->replay)
+		snprintf(scenario->script, sizeof scenario->script, "%s", enumerate_script(run));
+	for (size_t i = 0; i < first->second_count; i++) {
+		struct judgement second = *first;
+		struct enumerate_result result = { 0 };
+		struct enumerate_options options = {
+			.runs_max = trial->options->runs_max,
+			.samples = trial->options->samples,
+			.seed = first->second[i].call,
+			.seen = trial->options->seen,
+			.judge = judge,
+			.violation = report_second,
+			.context = &second,
+		};
+		char given[ENUMERATE_TEXT_BYTES];
+		int err;
+
+		second.history = &first->after;
+		second.first = max_u64(first->second[i].first, first->after.first);
+		second.last = min_u64(first->second[i].last, first->after.count - 1);
+		second.is_second = true;
+		second.after = (struct history){ 0 };
+		second.second_count = 0;
+		scenario->cut2 = first->second[i].call;
+		snprintf(given, sizeof given, "%s", scenario->script2);
+		if (trial->replay && given[0])
+			err = enumerate_replay(first->second[i].medium, &options, given, &result);
+		else
+			err = enumerate_states(first->second[i].medium, &options, &result);
+		if (err)
+			enumerate_blame(run, "second cut: %s", cop_error_text());
+		atomic_fetch_add(&trial->options->tally->runs, result.runs);
+		atomic_fetch_add(&trial->options->tally->second_cuts, 1);
+	}
+	if (!trial->replay) {
+		scenario->cut2 = 0;
+		scenario->script[0] = 0;
+		scenario->script2[0] = 0;
+	}
+}
+
+static bool
+judge_open_volume(struct judgement *judgement, struct world *world, struct sim_medium *medium,
+	struct enumerate_run *run)
+{
+	size_t state = 0;
+	bool sound = find_state(judgement, world, run, &state);
+
+	if (!enumerate_settle(run) && !judgement->trial->replay) {
+		world_abandon(world);
+		return sound;
+	}
+	if (!sound || judgement->is_second) {
+		world_abandon(world);
+		return sound;
+	}
+	history_push(&judgement->after, oracle_copy(judgement->history->models[state]));
+	oracle_forget_held(history_newest(&judgement->after));
+	if (go_on(judgement, world, run))
+		return ends_well(judgement, world, medium, run);
+	world_abandon(world);
+	return false;
+}
+
+/* enumerate_judge: recovers from a crash state as any user would. */
+static bool
+judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
+{
+	struct judgement *judgement = context;
+	struct world_options options = {
+		.seed = judgement->is_second ? SEED_SECOND : SEED_RECOVERY,
+		.now_ns = judgement->trial->world.now_ns + STEP_NS,
+	};
+	struct world world;
+	bool sound;
+
+	judgement->after = (struct history){ 0 };
+	judgement->calls = 0;
+	judgement->second_count = 0;
+	memset(judgement->second, 0, sizeof judgement->second);
+	rng_seed(&judgement->rng, judgement->trial->scenario.seed + judgement->first);
+	if (!check_medium(judgement, medium, run, "after the crash"))
+		return false;
+	if (!judgement->is_second)
+		sim_set_hook(medium, before_second_call, judgement);
+	if (world_open(&world, medium, &options) != 0) {
+		enumerate_blame(run, "recovery: %s", cop_error_text());
+		sound = false;
+	} else {
+		sound = judge_open_volume(judgement, &world, medium, run);
+	}
+	sim_set_hook(medium, NULL, NULL);
+	if (judgement->after.count > 0)
+		judge_second_cuts(judgement, run);
+	for (size_t i = 0; i < SECOND_CUTS_MAX; i++)
+		sim_free(judgement->second[i].medium);
+	history_fini(&judgement->after);
+	return sound;
+}
+
+static void
+report(void *context, const char *script, const char *text)
+{
+	struct judgement *judgement = context;
+	struct trial *trial = judgement->trial;
+
+	snprintf(trial->scenario.script, sizeof trial->scenario.script, "%s", script);
+	trial->options->violation(trial->options->context, &trial->scenario, text);
+	atomic_fetch_add(&trial->options->tally->violations, 1);
+	if (!trial->replay)
+		trial->scenario.script[0] = 0;
+}
+
+/* ---- Judging one cut ------------------------------------------------------------------------ */
+
+static int
+judge_medium(struct trial *trial, struct sim_medium *medium, struct judgement *judgement)
+{
+	struct enumerate_result result = { 0 };
+	struct enumerate_options options = {
+		.runs_max = trial->options->runs_max,
+		.samples = trial->options->samples,
+		.seed = trial->scenario.cut,
+		.seen = trial->options->seen,
+		.judge = judge,
+		.violation = report,
+		.context = judgement,
+	};
+	char given[ENUMERATE_TEXT_BYTES];
+	int err;
+
+	snprintf(given, sizeof given, "%s", trial->scenario.script);
+	if (trial->replay && given[0])
+		err = enumerate_replay(medium, &options, given, &result);
+	else
+		err = enumerate_states(medium, &options, &result);
+	if (err)
+		return err;
+	atomic_fetch_add(&trial->options->tally->runs, result.runs);
+	atomic_fetch_add(&trial->options->tally->cuts, 1);
+	atomic_fetch_add(&trial->options->tally->incomplete, !result.complete);
+	return 0;
+}
+
+/* What a fault of the medium during the run may have cost. */
+static void
+allow_for_fault(const struct trial *trial, struct judgement *judgement)
+{
+	if (trial->scenario.fault != FAULT_LOSE && trial->scenario.fault != FAULT_MISDIRECT)
+		return;
+	judgement->allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS;
+	judgement->allowed_classes = UINT32_MAX;
+}
+
+static int
+judge_plain(struct trial *trial, const struct cut *cut)
+{
+	struct judgement judgement = {
+		.trial = trial, .history = &trial->history, .first = cut->first, .last = cut->last
+	};
+
+	allow_for_fault(trial, &judgement);
+	return judge_medium(trial, cut->medium, &judgement);
+}
+
+static bool
+is_zero_block(const uint8_t *block)
+{
+	return block[0] == 0 && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0;
+}
+
+/* A block with something in it. */
+static int
+draw_block(struct trial *trial, struct sim_medium *medium, uint64_t *out_addr)
+{
+	uint8_t block[BLOCK_BYTES];
+	uint64_t addr = 0;
+	int err = 0;
+
+	for (int i = 0; i < PEEKS_MAX; i++) {
+		addr = rng_below(&trial->rng, WORLD_BYTES / BLOCK_BYTES);
+		err = sim_peek(medium, addr, block);
+		if (err || !is_zero_block(block))
+			break;
+	}
+	*out_addr = addr;
+	return err;
+}
+
+static int
+judge_flipped(struct trial *trial, const struct cut *cut)
+{
+	struct judgement judgement = {
+		.trial = trial,
+		.history = &trial->history,
+		.first = cut->first,
+		.last = cut->last,
+		.allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS,
+		.allowed_classes = UINT32_MAX,
+	};
+	struct sim_medium *medium = NULL;
+	struct sim_medium *look = NULL;
+	int err = sim_clone(cut->medium, &medium);
+
+	if (!err && !trial->replay) {
+		err = sim_clone(cut->medium, &look);
+		if (!err)
+			err = draw_block(trial, look, &trial->scenario.probe_addr);
+		trial->scenario.probe_bit = (uint32_t)rng_below(&trial->rng, 8 * BLOCK_BYTES);
+		sim_free(look);
+	}
+	if (!err)
+		err = sim_flip_bit(medium, trial->scenario.probe_addr, trial->scenario.probe_bit);
+	if (!err)
+		err = judge_medium(trial, medium, &judgement);
+	sim_free(medium);
+	return err;
+}
+
+/* Destroys every copy of the newest durable superblock; *out_previous is the one before it. */
+static int
+destroy_newest(struct sim_medium *medium, struct superblock *out_previous)
+{
+	static const uint8_t zeros[BLOCK_BYTES];
+	struct superblock newest;
+	struct geometry geometry;
+	struct device *dev = NULL;
+	int err = sim_open(medium, DEVICE_READ_ONLY, &dev);
+
+	if (err)
+		return err;
+	err = volume_find_superblock(dev, &newest, out_previous);
+	device_close(dev);
+	if (!err)
+		err = geometry_init(
+			&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks);
+	for (uint32_t place = 0; !err && place < geometry_superblock_places(&geometry); place++)
+		err = sim_poke(medium, geometry_superblock(&geometry, place, newest.slot), zeros);
+	return err;
+}
+
+/* The states in which checkpoint `generation` may have been made; false: it is not known. */
+static bool
+find_checkpoint(const struct trial *trial, uint64_t generation, struct judgement *judgement)
+{
+	for (size_t i = 0; i < trial->checkpoint_count; i++) {
+		const struct checkpoint_range *range = &trial->checkpoints[i];
+
+		if (generation <= range->after || generation > range->to)
+			continue;
+		judgement->first = range->first;
+		judgement->last = range->last;
+		return range->first >= trial->history.first;
+	}
+	return false;
+}
+
+static int
+judge_fallback(struct trial *trial, const struct cut *cut)
+{
+	struct judgement judgement = {
+		.trial = trial,
+		.history = &trial->history,
+		.allowed_classes = 1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY,
+	};
+	struct sim_medium *medium = NULL;
+	struct superblock previous;
+	int err = sim_clone(cut->medium, &medium);
+
+	if (err)
+		return err;
+	sim_power_off(medium);
+	sim_power_on(medium, sim_choose_oldest, NULL);
+	err = destroy_newest(medium, &previous);
+	if (!err && previous.generation != 0 &&
+		find_checkpoint(trial, previous.generation, &judgement))
+		err = judge_medium(trial, medium, &judgement);
+	sim_free(medium);
+	return err;
+}
+
+static int
+judge_cut(struct trial *trial, const struct cut *cut)
+{
+	const struct trial_options *options = trial->options;
+	struct scenario *scenario = &trial->scenario;
+	int err = 0;
+
+	scenario->cut = cut->call;
+	if (!trial->replay) {
+		scenario->probe = PROBE_NONE;
+		err = judge_plain(trial, cut);
+		if (err || scenario->fault ||
+			rng_below(&trial->rng, 1000) >= options->probes_in_1000)
+			return err;
+		scenario->probe = rng_below(&trial->rng, 2) ? PROBE_FLIP : PROBE_FALLBACK;
+		atomic_fetch_add(&options->tally->probes, 1);
+	}
+	if (scenario->probe == PROBE_FLIP)
+		return judge_flipped(trial, cut);
+	if (scenario->probe == PROBE_FALLBACK)
+		return judge_fallback(trial, cut);
+	return judge_plain(trial, cut);
+}
+
+/* ---- Running the workload ------------------------------------------------------------------- */
+
+static void
+capture(struct trial *trial, struct sim_medium *medium, uint64_t call)
+{
+	struct cut *cut;
+
+	if (!trial->is_capturing)
+		return;
+	trial->cuts =
+		must_grow(trial->cuts, trial->cut_count, &trial->cut_capacity, sizeof *trial->cuts);
+	cut = &trial->cuts[trial->cut_count++];
+	*cut = (struct cut){ .call = call, .first = trial->acknowledged };
+	cut->last = trial->history.count; /* the state after the operation that is running */
+	if (sim_clone(medium, &cut->medium) != 0)
+		must_have(NULL);
+}
+
+static void
+before_call(void *context, struct sim_medium *medium, uint64_t call)
+{
+	struct trial *trial = context;
+
+	if (!trial->replay || trial->scenario.cut == call)
+		capture(trial, medium, call);
+}
+
+static int
+judge_cuts(struct trial *trial)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < trial->cut_count; i++) {
+		struct cut *cut = &trial->cuts[i];
+
+		cut->last = min_u64(cut->last, trial->history.count - 1);
+		if (!err && !trial->options->is_over(trial->options->context))
+			err = judge_cut(trial, cut);
+		sim_free(cut->medium);
+	}
+	trial->cut_count = 0;
+	return err;
+}
+
+static uint64_t
+generation_of(struct trial *trial)
+{
+	struct cop_volume_info info = COP_INIT(info);
+
+	return cop_volume_info(trial->world.volume, &info) == 0 ? info.generation : 0;
+}
+
+static void
+note_checkpoints(struct trial *trial, uint64_t before)
+{
+	uint64_t now = generation_of(trial);
+
+	if (now == before)
+		return;
+	trial->checkpoints = must_grow(trial->checkpoints, trial->checkpoint_count,
+		&trial->checkpoint_capacity, sizeof *trial->checkpoints);
+	trial->checkpoints[trial->checkpoint_count++] = (struct checkpoint_range){
+		.after = before,
+		.to = now,
+		.first = trial->history.count - 2,
+		.last = trial->history.count - 1,
+	};
+}
+
+/* The oldest state that a checkpoint before the newest may stand for. */
+static size_t
+oldest_needed(const struct trial *trial)
+{
+	size_t kept = 4;
+
+	if (trial->checkpoint_count < kept)
+		return trial->history.first;
+	return min_u64(
+		trial->acknowledged, trial->checkpoints[trial->checkpoint_count - kept].first);
+}
+
+static bool
+run_next(struct trial *trial, struct workload *workload, struct sim_medium *medium, int *out_err)
+{
+	struct oracle *model = oracle_copy(history_newest(&trial->history));
+	bool is_faulty = trial->scenario.fault != FAULT_NONE;
+	uint64_t before = generation_of(trial);
+	char text[TEXT_BYTES];
+	struct op op;
+
+	if (!workload_next(workload, model, &op)) {
+		oracle_free(model);
+		return false;
+	}
+	trial->world.now_ns += STEP_NS;
+	*out_err = run_op(&trial->runner, model, &op, trial->world.now_ns, is_faulty, text);
+	history_push(&trial->history, model);
+	if (*out_err) {
+		trial->scenario.cut = 0;
+		trial->options->violation(trial->options->context, &trial->scenario, text);
+		atomic_fetch_add(&trial->options->tally->violations, 1);
+		*out_err = 0;
+		return false;
+	}
+	if (!sim_is_on(medium))
+		return false;
+	note_checkpoints(trial, before);
+	if (op.type == OP_SYNC || op.type == OP_SETTLE) {
+		trial->acknowledged = trial->history.count - 1;
+		trial->is_capturing = true;
+	}
+	*out_err = judge_cuts(trial);
+	history_forget(&trial->history, oldest_needed(trial));
+	return *out_err == 0 && !trial->options->is_over(trial->options->context);
+}
+
+/*
+ * The first half of a pair with a sync between is the same for each second half: it is cut only
+ * in front of one of them.
+ */
+static bool
+captures_from_start(const struct scenario *scenario)
+{
+	unsigned a;
+	unsigned b;
+	unsigned between;
+
+	return sscanf(scenario->workload, "pair.%u.%u.%u", &a, &b, &between) != 3 || between == 0 ||
+	       b == 0;
+}
+
+static int
+add_fault(const struct scenario *scenario, struct sim_medium *medium)
+{
+	struct sim_fault fault = { .call = scenario->fault_call, .to_addr = scenario->fault_addr };
+
+	switch (scenario->fault) {
+	case FAULT_POWER:
+		sim_cut_after(medium, scenario->fault_call);
+		return 0;
+	case FAULT_LOSE:
+		fault.kind = SIM_LOSE_WRITE;
+		return sim_add_fault(medium, &fault);
+	case FAULT_MISDIRECT:
+		fault.kind = SIM_MISDIRECT_WRITE;
+		return sim_add_fault(medium, &fault);
+	default:
+		return 0;
+	}
+}
+
+/* After a power failure within a call there is one cut, of the medium itself. */
+static int
+finish(struct trial *trial, struct sim_medium *medium)
+{
+	bool was_on = sim_is_on(medium);
+	int err = 0;
+
+	op_runner_fini(&trial->runner);
+	if (trial->scenario.fault == FAULT_NONE && was_on)
+		err = world_close(&trial->world);
+	else
+		world_abandon(&trial->world);
+	if (err)
+		return err;
+	trial->is_capturing = true;
+	if (trial->scenario.fault == FAULT_NONE && was_on)
+		trial->acknowledged = trial->history.count - 1;
+	if (!trial->replay || trial->scenario.cut == 0)
+		capture(trial, medium, 0);
+	return judge_cuts(trial);
+}
+
+int
+trial_run(const struct trial_options *options, const struct scenario *scenario, bool replay)
+{
+	struct trial *trial = must_alloc(sizeof *trial);
+	struct world_options open = { .seed = SEED_WORKLOAD,
+		.now_ns = options->base->now_ns + STEP_NS };
+	struct sim_medium *medium = NULL;
+	struct workload *workload = NULL;
+	int err = workload_create(scenario->workload, scenario->seed, &workload);
+
+	trial->options = options;
+	trial->scenario = *scenario;
+	trial->replay = replay;
+	trial->is_capturing = captures_from_start(scenario);
+	rng_seed(&trial->rng,
+		hash64(scenario->workload, strlen(scenario->workload), scenario->seed));
+	history_push(&trial->history, oracle_copy(options->base->model));
+	if (!err)
+		err = sim_clone(options->base->medium, &medium);
+	if (!err)
+		err = world_open(&trial->world, medium, &open);
+	if (!err)
+		err = op_runner_init(&trial->runner, trial->world.volume);
+	if (!err)
+		err = add_fault(scenario, medium);
+	if (!err) {
+		if (scenario->fault != FAULT_POWER)
+			sim_set_hook(medium, before_call, trial);
+		while (run_next(trial, workload, medium, &err))
+			;
+		if (!err)
+			err = finish(trial, medium);
+		else
+			world_abandon(&trial->world);
+	}
+	sim_set_hook(medium, NULL, NULL);
+	history_fini(&trial->history);
+	free(trial->cuts);
+	free(trial->checkpoints);
+	workload_free(workload);
+	sim_free(medium);
+	free(trial);
+	return err;
+}

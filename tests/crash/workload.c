@@ -1,0 +1,563 @@
+#include "crash/workload.h"
+
+#include "base/num.h"
+#include "coppice.h"
+#include "support/must.h"
+
+#include <assert.h>
+
+enum {
+	RANDOM_OPS_MIN = 100,
+	RANDOM_OPS_MAX = 400,
+	OBJECTS_WANTED = 40,
+	SHAPE_OPS_MAX = 4,
+	SHAPE_COUNT_MAX = 128,
+	RANDOM_EVERY = 16,
+};
+
+/* ---- The fixture ---------------------------------------------------------------------------- */
+
+#define CREATE(kind_, path_, seed_)                                                  \
+	{                                                                            \
+		.type = OP_CREATE, .kind = (kind_), .path = (path_), .seed = (seed_) \
+	}
+#define WRITE(path_, offset_, bytes_, seed_)                                               \
+	{                                                                                  \
+		.type = OP_WRITE, .path = (path_), .offset = (offset_), .bytes = (bytes_), \
+		.seed = (seed_)                                                            \
+	}
+#define XATTR(path_, number_, bytes_, seed_)                                     \
+	{                                                                        \
+		.type = OP_XATTR_SET, .path = (path_), .name_number = (number_), \
+		.bytes = (bytes_), .seed = (seed_)                               \
+	}
+#define LINK(path_, path2_)                                         \
+	{                                                           \
+		.type = OP_LINK, .path = (path_), .path2 = (path2_) \
+	}
+#define RENAME(path_, path2_, flags_)                                                    \
+	{                                                                                \
+		.type = OP_RENAME, .path = (path_), .path2 = (path2_), .flags = (flags_) \
+	}
+#define UNLINK(path_)                                                        \
+	{                                                                    \
+		.type = OP_UNLINK, .path = (path_), .flags = COP_UNLINK_FILE \
+	}
+#define RMDIR(path_)                                                              \
+	{                                                                         \
+		.type = OP_UNLINK, .path = (path_), .flags = COP_UNLINK_DIRECTORY \
+	}
+#define LENGTH(path_, bytes_)                                             \
+	{                                                                 \
+		.type = OP_SET_LENGTH, .path = (path_), .bytes = (bytes_) \
+	}
+#define PUNCH(path_, offset_, bytes_)                                                     \
+	{                                                                                 \
+		.type = OP_PUNCH, .path = (path_), .offset = (offset_), .bytes = (bytes_) \
+	}
+#define PREALLOCATE(path_, offset_, bytes_, grow_)                                               \
+	{                                                                                        \
+		.type = OP_PREALLOCATE, .path = (path_), .offset = (offset_), .bytes = (bytes_), \
+		.flags = (grow_)                                                                 \
+	}
+
+static const struct op fixture_head[] = {
+	CREATE(COP_DIRECTORY, "/d", 1),
+	CREATE(COP_DIRECTORY, "/d/empty", 2),
+	CREATE(COP_FILE, "/d/file", 3),
+	WRITE("/d/file", 0, 20000, 4),
+	CREATE(COP_FILE, "/inline", 5),
+	WRITE("/inline", 0, 100, 6),
+	CREATE(COP_FILE, "/extents", 7),
+	WRITE("/extents", 0, 5 * 4096 + 700, 8),
+	CREATE(COP_FILE, "/one", 9),
+	WRITE("/one", 0, 10, 10),
+	LINK("/one", "/two"),
+	CREATE(COP_SYMLINK, "/symlink", 11),
+	CREATE(COP_FIFO, "/fifo", 12),
+	CREATE(COP_FILE, "/xattrs", 13),
+	XATTR("/xattrs", 0, 40, 14),
+	XATTR("/xattrs", 1, 2000, 15),
+	XATTR("/xattrs", 2, 20000, 16),
+	CREATE(COP_FILE, "/preallocated", 17),
+	PREALLOCATE("/preallocated", 0, 6 * 4096, 1),
+	CREATE(COP_FILE, "/many", 18),
+	CREATE(COP_FILE, "/tree", 19),
+	CREATE(COP_DIRECTORY, "/large", 20),
+	CREATE(COP_FILE, "/large/first", 21),
+};
+
+/* After the head: every other block of two files, and many names of one object in a directory. */
+enum { FIXTURE_MANY = 12, FIXTURE_TREE = 90, FIXTURE_NAMES = 60 };
+
+static bool
+fixture_op(size_t index, struct op *out_op)
+{
+	struct op op = { 0 };
+
+	if (index < ARRAY_COUNT(fixture_head)) {
+		*out_op = fixture_head[index];
+		return true;
+	}
+	index -= ARRAY_COUNT(fixture_head);
+	if (index < FIXTURE_MANY) {
+		op = (struct op)WRITE("/many", index * 8192, 4096, 100 + index);
+	} else if (index < FIXTURE_MANY + FIXTURE_TREE) {
+		index -= FIXTURE_MANY;
+		op = (struct op)WRITE("/tree", index * 8192, 4096, 200 + index);
+	} else if (index < FIXTURE_MANY + FIXTURE_TREE + FIXTURE_NAMES) {
+		index -= FIXTURE_MANY + FIXTURE_TREE;
+		op = (struct op)LINK("/large/first", "");
+		snprintf(op.path2, sizeof op.path2, "/large/a further name, number %zu", index);
+	} else if (index == FIXTURE_MANY + FIXTURE_TREE + FIXTURE_NAMES) {
+		op.type = OP_SETTLE;
+	} else {
+		return false;
+	}
+	*out_op = op;
+	return true;
+}
+
+/* ---- Shapes --------------------------------------------------------------------------------- */
+
+/* An operation on the fixture as part of a pair; some need another one or two to make sense. */
+struct shape {
+	struct op op[SHAPE_OPS_MAX];
+};
+
+static const struct shape shapes[] = {
+	{ { CREATE(COP_FILE, "/new", 31) } },
+	{ { CREATE(COP_FILE, "/large/new", 32) } },
+	{ { CREATE(COP_DIRECTORY, "/d/new", 33) } },
+	{ { CREATE(COP_SYMLINK, "/d/symlink", 34) } },
+	{ { CREATE(COP_FIFO, "/new fifo", 35) } },
+	{ { CREATE(COP_SOCKET, "/socket", 36) } },
+	{ { CREATE(COP_CHAR_DEVICE, "/char", 37) } },
+	{ { CREATE(COP_BLOCK_DEVICE, "/block", 38) } },
+	{ { { .type = OP_ALLOCATE, .kind = COP_FILE, .path = "/allocated", .seed = 39 } } },
+	{ { CREATE(COP_FILE, "/written", 40), WRITE("/written", 0, 30000, 41) } },
+
+	{ { WRITE("/inline", 100, 50, 42) } },
+	{ { WRITE("/inline", 50, 100, 43) } },
+	{ { WRITE("/inline", 0, 8000, 44) } },
+	{ { WRITE("/inline", 100000, 10, 45) } },
+	{ { WRITE("/extents", 5000, 9000, 46) } },
+	{ { WRITE("/extents", 4096, 4096, 47) } },
+	{ { WRITE("/extents", 5 * 4096 + 700, 300, 48) } },
+	{ { WRITE("/extents", 5 * 4096 + 700, 70000, 49) } },
+	{ { WRITE("/extents", UINT64_C(1) << 30, 4096, 50) } },
+	{ { WRITE("/many", 0, FIXTURE_MANY * 8192, 51) } },
+	{ { WRITE("/many", FIXTURE_MANY * 8192, 4096, 52),
+		WRITE("/many", (FIXTURE_MANY + 1) * 8192, 4096, 53),
+		WRITE("/many", (FIXTURE_MANY + 2) * 8192, 4096, 54) } },
+	{ { WRITE("/tree", 8192 * 10 + 100, 5000, 55) } },
+	{ { WRITE("/tree", 0, 200000, 56) } },
+	{ { WRITE("/tree", 8192 * FIXTURE_TREE, 100, 57) } },
+	{ { WRITE("/preallocated", 4096, 5000, 58) } },
+	{ { WRITE("/xattrs", 0, 3000, 59) } },
+
+	{ { LENGTH("/inline", 10) } },
+	{ { LENGTH("/inline", 0) } },
+	{ { LENGTH("/inline", 5000) } },
+	{ { LENGTH("/extents", 9000) } },
+	{ { LENGTH("/extents", 50) } },
+	{ { LENGTH("/extents", 0) } },
+	{ { LENGTH("/extents", 1000000) } },
+	{ { LENGTH("/tree", 8192 * 40 + 10) } },
+	{ { LENGTH("/tree", 3) } },
+	{ { LENGTH("/tree", 0) } },
+	{ { LENGTH("/tree", UINT64_C(1) << 40) } },
+	{ { LENGTH("/many", 8192 * 3) } },
+	{ { LENGTH("/preallocated", 4096) } },
+
+	{ { PUNCH("/inline", 10, 20) } },
+	{ { PUNCH("/extents", 4096, 8192) } },
+	{ { PUNCH("/extents", 100, 9000) } },
+	{ { PUNCH("/tree", 8192 * 5, 8192 * 60) } },
+	{ { PUNCH("/tree", 0, 8192 * FIXTURE_TREE) } },
+	{ { PUNCH("/preallocated", 0, 8192) } },
+	{ { PREALLOCATE("/inline", 0, 10000, 1) } },
+	{ { PREALLOCATE("/extents", 0, 100000, 1) } },
+	{ { PREALLOCATE("/extents", 8192, 50000, 0) } },
+	{ { PREALLOCATE("/tree", 0, 8192 * 20, 0) } },
+
+	{ { LINK("/inline", "/d/link") } },
+	{ { LINK("/tree", "/large/link") } },
+	{ { LINK("/symlink", "/symlink2") } },
+	{ { UNLINK("/inline") } },
+	{ { UNLINK("/extents") } },
+	{ { UNLINK("/tree") } },
+	{ { UNLINK("/one") } },
+	{ { UNLINK("/one"), UNLINK("/two") } },
+	{ { UNLINK("/symlink") } },
+	{ { UNLINK("/xattrs") } },
+	{ { UNLINK("/large/first") } },
+	{ { UNLINK("/large/a further name, number 7") } },
+	{ { UNLINK("/preallocated") } },
+	{ { RMDIR("/d/empty") } },
+	{ { UNLINK("/d/file"), RMDIR("/d/empty"), RMDIR("/d") } },
+
+	{ { RENAME("/inline", "/renamed", 0) } },
+	{ { RENAME("/inline", "/extents", 0) } },
+	{ { RENAME("/extents", "/tree", 0) } },
+	{ { RENAME("/tree", "/two", 0) } },
+	{ { RENAME("/d/file", "/large/from d", 0) } },
+	{ { RENAME("/d/empty", "/moved", 0) } },
+	{ { RENAME("/large", "/d/empty", 0) } },
+	{ { RENAME("/large/first", "/first", 0) } },
+	{ { RENAME("/d", "/large/d", COP_RENAME_NOREPLACE) } },
+	{ { RENAME("/inline", "/extents", COP_RENAME_EXCHANGE) } },
+	{ { RENAME("/d", "/symlink", COP_RENAME_EXCHANGE) } },
+	{ { RENAME("/one", "/two", 0) } },
+	{ { RENAME("/fifo", "/symlink", 0) } },
+	{ { RENAME("/d", "/d/empty/inside", 0) } },
+
+	{ { XATTR("/inline", 0, 10, 60) } },
+	{ { XATTR("/inline", 3, 3000, 61) } },
+	{ { XATTR("/d", 2, 30000, 62) } },
+	{ { XATTR("/xattrs", 0, 50, 63) } },
+	{ { XATTR("/xattrs", 2, 100, 64) } },
+	{ { XATTR("/xattrs", 0, 9000, 65) } },
+	{ { { .type = OP_XATTR_REMOVE, .path = "/xattrs", .name_number = 0 } } },
+	{ { { .type = OP_XATTR_REMOVE, .path = "/xattrs", .name_number = 2 } } },
+	{ { { .type = OP_SET_ATTR,
+		.path = "/tree",
+		.flags = COP_SET_MODE | COP_SET_UID,
+		.seed = 66 } } },
+	{ { { .type = OP_SET_ATTR,
+		.path = "/d",
+		.flags = COP_SET_MODIFIED | COP_SET_CREATED,
+		.seed = 67 } } },
+	{ { { .type = OP_SET_ATTR,
+		.path = "/symlink",
+		.flags = COP_SET_GID | COP_SET_DOCTYPE,
+		.seed = 68 } } },
+
+	{ { { .type = OP_REF, .path = "/one" } } },
+	{ { { .type = OP_HOLD, .path = "/tree", .name_number = 0 }, UNLINK("/tree") } },
+	{ { { .type = OP_HOLD, .path = "/extents", .name_number = 1 }, UNLINK("/extents"),
+		{ .type = OP_WRITE_HELD,
+			.name_number = 1,
+			.offset = 3000,
+			.bytes = 60000,
+			.seed = 69 },
+		{ .type = OP_LET_GO, .name_number = 1 } } },
+	{ { { .type = OP_HOLD, .path = "/inline", .name_number = 2 },
+		RENAME("/extents", "/inline", 0),
+		{ .type = OP_WRITE_HELD,
+			.name_number = 2,
+			.offset = 0,
+			.bytes = 9000,
+			.seed = 70 } } },
+	{ { { .type = OP_SYNC } } },
+	{ { { .type = OP_SETTLE } } },
+};
+static_assert(ARRAY_COUNT(shapes) <= SHAPE_COUNT_MAX, "shapes have small numbers");
+
+enum { SHAPES = ARRAY_COUNT(shapes) };
+
+uint64_t
+workload_pairs(void)
+{
+	return (uint64_t)SHAPES * SHAPES * 2;
+}
+
+/* ---- Drawing operations --------------------------------------------------------------------- */
+
+static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "kk", "ll",
+	"mmm", "a name with blanks", "UPPER", ".hidden", "zz", "t1", "t2", "t3", "t4", "t5", "t6",
+	"\xc3\xa4\xff\x01", "x" };
+
+/* A path that exists, of `kind` if there is one (0: any); "/nothing" on an empty volume. */
+static const char *
+draw_path(struct rng *rng, struct oracle *model, uint32_t kind)
+{
+	size_t count = oracle_path_count(model);
+
+	for (int try = 0; count > 0 && try < 50; try++) {
+		const struct snapshot_entry *entry = oracle_path(model, rng_below(rng, count));
+
+		if (kind == 0 || entry->kind == kind || try == 49)
+			return entry->path;
+	}
+	return "/nothing";
+}
+
+/* A path in some directory, which may or may not exist. */
+static void
+draw_new_path(struct rng *rng, struct oracle *model, char out[OP_PATH_BYTES])
+{
+	const char *parent = rng_below(rng, 3) == 0 ? "" : draw_path(rng, model, COP_DIRECTORY);
+	const char *name = names[rng_below(rng, ARRAY_COUNT(names))];
+
+	if (strlen(parent) > 200)
+		parent = "";
+	if (rng_below(rng, 40) == 0)
+		snprintf(out, OP_PATH_BYTES, "%s/%0255d", parent, (int)rng_below(rng, 3));
+	else
+		snprintf(out, OP_PATH_BYTES, "%s/%s", parent, name);
+}
+
+static uint64_t
+draw_offset(struct rng *rng)
+{
+	switch (rng_below(rng, 12)) {
+	case 0:
+		return rng_below(rng, 1 << 20);
+	case 1:
+		return (UINT64_C(1) << 32) + rng_below(rng, 100000);
+	case 2:
+	case 3:
+		return rng_below(rng, 48) * COP_BLOCK_BYTES;
+	case 4:
+	case 5:
+	case 6:
+		return 0;
+	default:
+		return rng_below(rng, 120000);
+	}
+}
+
+static uint64_t
+draw_bytes(struct rng *rng)
+{
+	switch (rng_below(rng, 8)) {
+	case 0:
+	case 1:
+		return 1 + rng_below(rng, 200);
+	case 2:
+	case 3:
+		return 1 + rng_below(rng, 3000);
+	case 4:
+	case 5:
+		return (1 + rng_below(rng, 4)) * COP_BLOCK_BYTES;
+	case 6:
+		return 1 + rng_below(rng, 20000);
+	default:
+		return 1 + rng_below(rng, 60000);
+	}
+}
+
+struct weight {
+	enum op_type type;
+	uint32_t weight;
+};
+
+static const struct weight weights[] = {
+	{ OP_CREATE, 14 },
+	{ OP_ALLOCATE, 2 },
+	{ OP_WRITE, 26 },
+	{ OP_SET_LENGTH, 6 },
+	{ OP_PUNCH, 5 },
+	{ OP_PREALLOCATE, 3 },
+	{ OP_LINK, 4 },
+	{ OP_UNLINK, 9 },
+	{ OP_RENAME, 7 },
+	{ OP_XATTR_SET, 5 },
+	{ OP_XATTR_REMOVE, 2 },
+	{ OP_SET_ATTR, 3 },
+	{ OP_HOLD, 3 },
+	{ OP_WRITE_HELD, 4 },
+	{ OP_LET_GO, 2 },
+	{ OP_SYNC, 14 },
+	{ OP_SETTLE, 1 },
+	{ OP_POLL, 2 },
+};
+
+static enum op_type
+draw_type(struct rng *rng, struct oracle *model)
+{
+	uint32_t sum = 0;
+	uint64_t at;
+
+	if (oracle_path_count(model) > OBJECTS_WANTED && rng_below(rng, 4) == 0)
+		return OP_UNLINK;
+	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
+		sum += weights[i].weight;
+	at = rng_below(rng, sum);
+	for (size_t i = 0;; i++) {
+		if (at < weights[i].weight)
+			return weights[i].type;
+		at -= weights[i].weight;
+	}
+}
+
+static void
+draw_kind(struct rng *rng, struct op *op)
+{
+	static const uint32_t kinds[] = { COP_FILE, COP_FILE, COP_FILE, COP_FILE, COP_FILE,
+		COP_DIRECTORY, COP_DIRECTORY, COP_SYMLINK, COP_FIFO, COP_SOCKET, COP_CHAR_DEVICE,
+		COP_BLOCK_DEVICE };
+
+	op->kind = kinds[rng_below(rng, ARRAY_COUNT(kinds))];
+}
+
+static void
+draw_xattr(struct rng *rng, struct op *op)
+{
+	static const uint64_t sizes[] = { 0, 8, 30, 100, 700, 1500, 5000, 30000 };
+
+	op->name_number = (uint32_t)rng_below(rng, OP_XATTR_NAMES);
+	op->bytes = sizes[rng_below(rng, ARRAY_COUNT(sizes))];
+	if (rng_below(rng, 6) == 0)
+		op->flags = rng_below(rng, 2) ? COP_XATTR_CREATE : COP_XATTR_REPLACE;
+}
+
+void
+workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
+{
+	struct op *op = out_op;
+	uint32_t kind = rng_below(rng, 10) == 0 ? 0 : COP_FILE;
+
+	*op = (struct op){ .type = draw_type(rng, model), .seed = rng_next(rng) };
+	switch (op->type) {
+	case OP_CREATE:
+	case OP_ALLOCATE:
+		draw_kind(rng, op);
+		if (op->type == OP_ALLOCATE)
+			op->kind = COP_FILE;
+		draw_new_path(rng, model, op->path);
+		return;
+	case OP_LINK:
+	case OP_RENAME:
+		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, 0));
+		if (rng_below(rng, 3) == 0)
+			snprintf(op->path2, sizeof op->path2, "%s", draw_path(rng, model, kind));
+		else
+			draw_new_path(rng, model, op->path2);
+		if (op->type == OP_RENAME && rng_below(rng, 5) == 0)
+			op->flags = rng_below(rng, 2) ? COP_RENAME_EXCHANGE : COP_RENAME_NOREPLACE;
+		return;
+	case OP_UNLINK:
+		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, 0));
+		op->flags = COP_UNLINK_FILE | COP_UNLINK_DIRECTORY;
+		return;
+	case OP_XATTR_SET:
+	case OP_XATTR_REMOVE:
+		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, 0));
+		draw_xattr(rng, op);
+		return;
+	case OP_SET_ATTR:
+		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, 0));
+		op->flags = (uint32_t)rng_below(rng, 1 << 7);
+		return;
+	case OP_WRITE_HELD:
+	case OP_LET_GO:
+	case OP_HOLD:
+		op->name_number = (uint32_t)rng_below(rng, OP_HELD);
+		if (op->type != OP_LET_GO && !oracle_is_held(model, op->name_number))
+			op->type = OP_HOLD;
+		break;
+	default:
+		break;
+	}
+	snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, kind));
+	op->offset = draw_offset(rng);
+	op->bytes = draw_bytes(rng);
+	op->flags = (uint32_t)rng_below(rng, 2);
+	if (op->type == OP_SET_LENGTH && rng_below(rng, 3) > 0)
+		op->bytes = rng_below(rng, 4) == 0 ? 0 : draw_offset(rng);
+}
+
+/* ---- Workloads ------------------------------------------------------------------------------ */
+
+enum workload_kind { FIXTURE, PAIR, RANDOM };
+
+struct workload {
+	enum workload_kind kind;
+	size_t done;
+
+	/* Pair. */
+	struct op ops[2 * SHAPE_OPS_MAX + 2];
+	size_t count;
+
+	/* Random. */
+	struct rng rng;
+};
+
+struct workload *
+workload_fixture(void)
+{
+	struct workload *workload = must_alloc(sizeof *workload);
+
+	workload->kind = FIXTURE;
+	return workload;
+}
+
+static void
+append_shape(struct workload *workload, uint64_t shape)
+{
+	for (size_t i = 0; i < SHAPE_OPS_MAX && shapes[shape].op[i].type != 0; i++)
+		workload->ops[workload->count++] = shapes[shape].op[i];
+}
+
+int
+workload_create(const char *name, uint64_t seed, struct workload **out_workload)
+{
+	struct workload *workload = must_alloc(sizeof *workload);
+	uint64_t a;
+	uint64_t b;
+	uint64_t between;
+
+	if (sscanf(name, "pair.%" SCNu64 ".%" SCNu64 ".%" SCNu64, &a, &b, &between) == 3 &&
+		a < SHAPES && b < SHAPES) {
+		workload->kind = PAIR;
+		append_shape(workload, a);
+		if (between)
+			workload->ops[workload->count++].type = OP_SYNC;
+		append_shape(workload, b);
+		workload->ops[workload->count++].type = OP_SYNC;
+	} else if (sscanf(name, "random.%" SCNu64, &a) == 1) {
+		workload->kind = RANDOM;
+		rng_seed(&workload->rng, seed * UINT64_C(1000003) + a);
+		workload->count =
+			RANDOM_OPS_MIN + rng_below(&workload->rng, RANDOM_OPS_MAX - RANDOM_OPS_MIN);
+	} else {
+		free(workload);
+		return fail(COP_EINVAL, "no such workload: %s", name);
+	}
+	*out_workload = workload;
+	return 0;
+}
+
+void
+workload_free(struct workload *workload)
+{
+	free(workload);
+}
+
+bool
+workload_next(struct workload *workload, struct oracle *model, struct op *out_op)
+{
+	size_t index = workload->done++;
+
+	if (workload->kind == FIXTURE)
+		return fixture_op(index, out_op);
+	if (index >= workload->count)
+		return false;
+	if (workload->kind == PAIR)
+		*out_op = workload->ops[index];
+	else
+		workload_draw(&workload->rng, model, out_op);
+	return true;
+}
+
+/*
+ * Every sixteenth is random until all pairs are through. Multiplying by a number without a common
+ * factor visits every pair once, in no order.
+ */
+void
+workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
+{
+	const uint64_t pairs = workload_pairs();
+	const uint64_t stride = 7919;
+	uint64_t index = number - (number + 1) / RANDOM_EVERY;
+	uint64_t pair = (index * stride + seed * 31) % pairs;
+
+	static_assert(ARRAY_COUNT(shapes) % 7919 != 0, "the stride is a prime");
+	if (number % RANDOM_EVERY != RANDOM_EVERY - 1 && index < pairs)
+		snprintf(out, out_bytes, "pair.%" PRIu64 ".%" PRIu64 ".%" PRIu64, pair / 2 / SHAPES,
+			pair / 2 % SHAPES, pair % 2);
+	else
+		snprintf(out, out_bytes, "random.%" PRIu64, number);
+}

@@ -1,0 +1,40 @@
+#ifndef COPPICE_TESTS_WORKLOAD_H
+#define COPPICE_TESTS_WORKLOAD_H
+
+/*
+ * workload: what is done to a volume before the power fails.
+ *
+ * All workloads begin on the same small volume, which has an object of each kind and content of
+ * each form (workload_fixture). A workload is named by text, so that a failure can be replayed:
+ *
+ *   pair.A.B.M     shape A, then shape B of the list of shapes, then a sync; with M 1 a sync
+ *                  between them too
+ *   random.N       hundreds of operations with many syncs, all drawn from the seed and N
+ */
+
+#include "support/oracle.h"
+
+struct workload;
+
+/* The operations that make the fixture on an empty volume, ending with a sync. */
+struct workload *workload_fixture(void);
+
+/* COP_EINVAL: no such workload. */
+MUST_CHECK int workload_create(const char *name, uint64_t seed, struct workload **out_workload);
+void workload_free(struct workload *workload);
+
+/*
+ * The next operation, or false at the end. `model` is the state that it will be run on: the random
+ * ones look there for what can be done.
+ */
+bool workload_next(struct workload *workload, struct oracle *model, struct op *out_op);
+
+/* The name of workload `number`: all pairs, shuffled, with random ones among them and after them.
+ */
+void workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes);
+uint64_t workload_pairs(void);
+
+/* An operation at random that mostly makes sense on `model`. */
+void workload_draw(struct rng *rng, struct oracle *model, struct op *out_op);
+
+#endif
