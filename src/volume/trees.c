@@ -107,11 +107,9 @@ hook_free_node(void *context, const struct tree_pointer *pointer)
 
 	gate_assert_exclusive(volume->gate);
 	assert(pointer->birth <= open);
-	space_release(volume->space,
-		(struct run){ .addr = pointer->addr, .blocks = volume->node_blocks });
+	volume__release_run(volume, (struct run){ pointer->addr, volume->node_blocks });
 	if (pointer->addr2 != 0)
-		space_release(volume->space,
-			(struct run){ .addr = pointer->addr2, .blocks = volume->node_blocks });
+		volume__release_run(volume, (struct run){ pointer->addr2, volume->node_blocks });
 	if (pointer->birth == open) {
 		struct buffer *buffer = cache_peek(volume->cache, pointer->addr, pointer->seal);
 
