@@ -27,7 +27,7 @@ struct row {
 	const char *url; /* NULL: a file in `folder` */
 	const char *folder;
 	uint32_t flags;
-	uint64_t depth_min; /* that 64 reads of one thread reach; a pool is in the scheduler's hand */
+	uint64_t depth_min; /* that 64 reads reach; a pool is in the scheduler's hand */
 };
 
 static const struct row rows[] = {
