@@ -101,7 +101,7 @@ err_fail(const char *file, int line, int code, const char *format, ...)
 }
 
 int
-fail_in(int code, const char *format, ...)
+err_fail_in(int code, const char *format, ...)
 {
 	char front[NOTE_BYTES];
 	char old[NOTE_BYTES];
@@ -117,7 +117,7 @@ fail_in(int code, const char *format, ...)
 }
 
 int
-fail_errno(int host_errno, const char *format, ...)
+err_fail_errno(const char *file, int line, int host_errno, const char *format, ...)
 {
 	char front[NOTE_BYTES];
 	va_list args;
@@ -125,7 +125,8 @@ fail_errno(int host_errno, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(front, sizeof front, format, args);
 	va_end(args);
-	return fail(code_of_errno(host_errno), "%.900s: %s", front, strerrordesc_np(host_errno));
+	return err_fail(file, line, code_of_errno(host_errno), "%.900s: %s", front,
+		strerrordesc_np(host_errno));
 }
 
 void

@@ -29,16 +29,30 @@
 /* Internal: never leaves the library. A node or buffer is not resident; load it and try again. */
 enum { ERR_MISSING = -100 };
 
-#define fail(code, ...) err_fail(__FILE__, __LINE__, (code), __VA_ARGS__)
+/* An error is less than 0. Saying so spares compilers the path on which a failure is none. */
+static inline int
+err_known(int code)
+{
+	if (code >= 0)
+		__builtin_unreachable(); /* the functions below assert it */
+	return code;
+}
+
+/* Notes what went wrong and where; the value is `code`. */
+#define fail(code, ...) err_known(err_fail(__FILE__, __LINE__, (code), __VA_ARGS__))
+
+/* Puts "context: " in front of the note; the value is `code`. */
+#define fail_in(code, ...) err_known(err_fail_in((code), __VA_ARGS__))
+
+/* The note made from an errno of the host; the value is the code nearest to it. */
+#define fail_errno(host_errno, ...) \
+	err_known(err_fail_errno(__FILE__, __LINE__, (host_errno), __VA_ARGS__))
 
 int err_fail(const char *file, int line, int code, const char *format, ...)
 	__attribute__((format(printf, 4, 5), cold));
-
-/* Puts "context: " in front of the note; returns `code`. */
-int fail_in(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
-
-/* The note made from an errno of the host: picks the code nearest to it. */
-int fail_errno(int host_errno, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+int err_fail_in(int code, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+int err_fail_errno(const char *file, int line, int host_errno, const char *format, ...)
+	__attribute__((format(printf, 4, 5), cold));
 
 void err_clear(void);
 const char *err_text(void);

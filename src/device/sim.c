@@ -491,7 +491,7 @@ sim_close(struct device *dev)
 static int
 sim_open_url(const char *rest, const struct device_options *options, struct device **out_device)
 {
-	struct sim_medium *medium;
+	struct sim_medium *medium = NULL;
 	struct device *dev;
 	uint64_t bytes;
 	int err;
@@ -550,7 +550,7 @@ free_medium:
 int
 sim_create(uint64_t bytes, uint64_t seed, struct sim_medium **out_medium)
 {
-	struct sim_medium *medium;
+	struct sim_medium *medium = NULL;
 	int err;
 
 	if (bytes < BLOCK_BYTES)
@@ -580,7 +580,7 @@ sim_free(struct sim_medium *medium)
 int
 sim_clone(struct sim_medium *medium, struct sim_medium **out_clone)
 {
-	struct sim_medium *clone;
+	struct sim_medium *clone = NULL;
 	int err;
 
 	err = medium_alloc(&clone);

@@ -139,7 +139,7 @@ cell_copy(const struct cell *cell, uint32_t capacity)
 
 /* Recursion as deep as the tree: 9 levels span all addresses. */
 static void
-node_unref(struct sim_node *node, uint32_t level)
+node_unref(struct sim_node *node, uint32_t level) /* NOLINT(misc-no-recursion) */
 {
 	if (!node || !ref_drop(&node->refs))
 		return;

@@ -82,6 +82,13 @@ nodes_make_room(struct closing *closing, size_t want)
 	return 0;
 }
 
+static bool
+same_root(const struct tree_root *a, const struct tree_root *b)
+{
+	return a->levels == b->levels && a->pointer.addr == b->pointer.addr &&
+	       a->pointer.birth == b->pointer.birth && a->pointer.seal == b->pointer.seal;
+}
+
 /* Gate exclusive: the roots of the branch go into the catalog, if they have changed. */
 static void
 store_branch(struct volume *volume)
@@ -90,8 +97,7 @@ store_branch(struct volume *volume)
 	uint8_t value[BRANCH_RECORD_BYTES + BRANCH_NAME_BYTES_MAX];
 	uint32_t bytes;
 
-	if (memcmp(&volume->branch.objects, &volume->objects.tree.root,
-		    sizeof volume->branch.objects) == 0)
+	if (same_root(&volume->branch.objects, &volume->objects.tree.root))
 		return;
 	volume->branch.objects = volume->objects.tree.root;
 	bytes = branch_encode(&volume->branch, value);

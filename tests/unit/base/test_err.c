@@ -79,6 +79,7 @@ turns_an_errno_into_the_nearest_code(void **state)
 		assert_int_equal(code, rows[i].code);
 		assert_non_null(strstr(err_text(), "open 'v.cop': "));
 		assert_non_null(strstr(err_text(), strerror(rows[i].host)));
+		assert_non_null(strstr(err_place(), "test_err.c:"));
 	}
 }
 
