@@ -149,13 +149,27 @@ cache__frame_unref(struct cache *cache, struct frame *frame)
  */
 
 struct frame *
-cache__find_locked(struct cache *cache, struct shard *shard, uint64_t addr)
+cache__find_locked(struct cache *cache, struct shard *shard, uint64_t addr, uint64_t stamp)
 {
 	struct frame *frame = *bucket_of(cache, shard, addr);
 
 	mutex_assert_held(&shard->lock);
-	while (frame && frame->buffer.addr != addr)
+	while (frame && (frame->buffer.addr != addr || frame->buffer.stamp != stamp))
 		frame = frame->bucket_next;
+	return frame;
+}
+
+struct frame *
+cache__detach_stale_locked(struct cache *cache, struct shard *shard, uint64_t addr)
+{
+	struct frame *frame = *bucket_of(cache, shard, addr);
+
+	mutex_assert_held(&shard->lock);
+	while (frame && (frame->buffer.addr != addr || frame->state != FRAME_CLEAN ||
+				cache__frame_is_pinned(frame)))
+		frame = frame->bucket_next;
+	if (frame)
+		cache__detach_locked(cache, shard, frame);
 	return frame;
 }
 
@@ -165,7 +179,7 @@ cache__attach_locked(struct cache *cache, struct shard *shard, struct frame *fra
 	struct frame **bucket = bucket_of(cache, shard, frame->buffer.addr);
 
 	assert(!frame->is_in_table);
-	assert(!cache__find_locked(cache, shard, frame->buffer.addr));
+	assert(!cache__find_locked(cache, shard, frame->buffer.addr, frame->buffer.stamp));
 	frame->bucket_next = *bucket;
 	*bucket = frame;
 	frame->is_in_table = true;
@@ -312,8 +326,8 @@ cache_peek(struct cache *cache, uint64_t addr, uint64_t stamp)
 	struct frame *frame;
 
 	mutex_lock(&shard->lock);
-	frame = cache__find_locked(cache, shard, addr);
-	if (frame && (frame->buffer.stamp != stamp || frame->state == FRAME_LOADING))
+	frame = cache__find_locked(cache, shard, addr, stamp);
+	if (frame && frame->state == FRAME_LOADING)
 		frame = NULL;
 	if (frame)
 		cache__pin_hit_locked(shard, frame);
@@ -402,12 +416,25 @@ cache_unreserve(struct cache *cache, uint32_t blocks, size_t count)
 		cache__frame_put(cache, take_reserved(cache, blocks));
 }
 
+/* Two dirty buffers at one address would be one block allocated twice. */
+static void
+assert_none_dirty_locked(struct cache *cache, struct shard *shard, uint64_t addr)
+{
+	const struct frame *frame = *bucket_of(cache, shard, addr);
+
+	for (; frame; frame = frame->bucket_next) {
+		if (frame->buffer.addr == addr)
+			assert(frame->state != FRAME_DIRTY);
+	}
+}
+
 struct buffer *
 cache_insert(struct cache *cache, uint64_t addr, uint64_t addr2, uint64_t stamp, uint32_t blocks)
 {
 	struct shard *shard = cache__shard(cache, addr);
 	struct frame *frame = take_reserved(cache, blocks);
-	struct frame *replaced;
+	struct frame *stale;
+	struct frame *same;
 
 	memset(frame->buffer.data, 0, (size_t)blocks * BLOCK_BYTES);
 	frame->buffer.addr = addr;
@@ -418,16 +445,18 @@ cache_insert(struct cache *cache, uint64_t addr, uint64_t addr2, uint64_t stamp,
 		&cache->dirty_bytes, cache__pool_bytes(blocks), memory_order_relaxed);
 
 	mutex_lock(&shard->lock);
-	replaced = cache__find_locked(cache, shard, addr);
-	if (replaced) {
-		assert(replaced->state != FRAME_DIRTY); /* its owner drops it before */
-		cache__detach_locked(cache, shard, replaced);
-	}
+	assert_none_dirty_locked(cache, shard, addr);
+	stale = cache__detach_stale_locked(cache, shard, addr);
+	same = cache__find_locked(cache, shard, addr, stamp);
+	if (same)
+		cache__detach_locked(cache, shard, same);
 	cache__attach_locked(cache, shard, frame);
 	mutex_unlock(&shard->lock);
 
-	if (replaced)
-		cache__frame_unref(cache, replaced);
+	if (stale)
+		cache__frame_unref(cache, stale);
+	if (same)
+		cache__frame_unref(cache, same);
 	return &frame->buffer;
 }
 
@@ -454,9 +483,7 @@ cache_drop(struct cache *cache, uint64_t addr, uint64_t stamp)
 	struct frame *frame;
 
 	mutex_lock(&shard->lock);
-	frame = cache__find_locked(cache, shard, addr);
-	if (frame && frame->buffer.stamp != stamp)
-		frame = NULL;
+	frame = cache__find_locked(cache, shard, addr, stamp);
 	if (frame)
 		cache__detach_locked(cache, shard, frame);
 	mutex_unlock(&shard->lock);
@@ -497,7 +524,7 @@ static void
 frame_assert_sound(struct cache *cache, struct shard *shard, struct frame *frame)
 {
 	assert(cache__shard(cache, frame->buffer.addr) == shard);
-	assert(cache__find_locked(cache, shard, frame->buffer.addr) == frame);
+	assert(cache__find_locked(cache, shard, frame->buffer.addr, frame->buffer.stamp) == frame);
 	assert(frame->is_in_table);
 	assert(frame->state == FRAME_LOADING || frame->state == FRAME_CLEAN ||
 		frame->state == FRAME_DIRTY);
@@ -509,6 +536,7 @@ void
 cache_assert_sound(struct cache *cache)
 {
 	uint64_t bytes = 0;
+	uint64_t dirty_bytes = 0;
 
 	for (uint32_t i = 0; i < CACHE_SHARDS; i++) {
 		struct shard *shard = &cache->shards[i];
@@ -519,11 +547,14 @@ cache_assert_sound(struct cache *cache)
 				frame = frame->bucket_next) {
 				frame_assert_sound(cache, shard, frame);
 				bytes += cache__pool_bytes(frame->buffer.blocks);
+				if (frame->state == FRAME_DIRTY)
+					dirty_bytes += cache__pool_bytes(frame->buffer.blocks);
 			}
 		}
 		cache__fifo_assert_sound(&shard->fifo);
 		mutex_unlock(&shard->lock);
 	}
 	cache__pool_assert_sound(&cache->pool);
-	(void)bytes;
+	assert(bytes <= atomic_load_explicit(&cache->bytes, memory_order_relaxed));
+	assert(dirty_bytes == atomic_load_explicit(&cache->dirty_bytes, memory_order_relaxed));
 }

@@ -6,15 +6,19 @@
  *
  * A buffer is a run of blocks with a *stamp*: the seal of a node, the checksum of a data block. A
  * buffer is found only by address and stamp together, so an image that was cached before its
- * blocks got a new owner is never mistaken for the new one; asking replaces it.
+ * blocks got a new owner is never mistaken for the new one. Asking for the new one replaces the
+ * old, unless that is pinned: then both are here.
  *
  * A buffer is clean (its bytes are those on the device; it may be evicted while nobody pins it) or
  * dirty (made by cache_insert(); stays until cache_clean() or cache_drop()).
  *
  * Promises
- *   - Bytes that came from the device have passed the verifier of whoever first asked for them.
+ *   - cache_get() gives bytes that have passed the request's own verifier, or come from
+ *     cache_insert(): what another verifier let through is read again.
+ *   - A pinned buffer is found by cache_peek() until it is dropped.
  *   - Clean buffers plus dirty ones plus the reserve stay within the limit; only pins and the
- *     dirty buffers that their owner insists on can exceed it.
+ *     dirty buffers that their owner insists on can exceed it. Free memory between buffers of
+ *     different lengths may come to another eighth.
  *   - cache_insert() takes from the reserve and cannot fail.
  *   - A scan does not wash out the working set: eviction is S3-FIFO.
  *
@@ -35,6 +39,13 @@ struct cache;
 /* The longest buffer. Memory for one is rounded up to a power of two. */
 enum { CACHE_BLOCKS_MAX = 64 };
 
+/*
+ * Judges bytes that were just read from `addr`; runs without locks and may read the device itself
+ * to fetch a good copy into `data`. An error is handed to everyone who waits for the buffer.
+ */
+typedef int (*cache_verify)(
+	void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks);
+
 struct buffer {
 	/* Set when the buffer is made, constant while it is pinned or dirty. */
 	uint8_t *data; /* blocks * BLOCK_BYTES, aligned to BLOCK_BYTES */
@@ -42,19 +53,13 @@ struct buffer {
 	uint64_t addr2; /* where a second copy is written, 0: none */
 	uint64_t stamp;
 	uint32_t blocks;
+	cache_verify verify; /* who judged the bytes; NULL: nobody, or made by cache_insert() */
 
 	/* For the owner of a dirty buffer: its list of what a checkpoint must write. */
 	struct buffer *owner_prev;
 	struct buffer *owner_next;
 	uint64_t owner_generation;
 };
-
-/*
- * Judges bytes that were just read from `addr`; runs without locks and may read the device itself
- * to fetch a good copy into `data`. An error is handed to everyone who waits for the buffer.
- */
-typedef int (*cache_verify)(
-	void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks);
 
 struct cache_request {
 	uint64_t addr;
@@ -82,7 +87,7 @@ MUST_CHECK int cache_get(struct cache *cache, struct cache_request *request);
  */
 MUST_CHECK int cache_get_many(struct cache *cache, struct cache_request *requests, size_t count);
 
-/* Pinned if it is here and verified, else NULL. Never waits. */
+/* Pinned if it is here and verified, by whomever: see `verify` of the buffer. Never waits. */
 struct buffer *cache_peek(struct cache *cache, uint64_t addr, uint64_t stamp);
 
 /* Ends a pin of cache_get() or cache_peek(), adds another. */
@@ -97,8 +102,8 @@ MUST_CHECK int cache_reserve(struct cache *cache, uint32_t blocks, size_t count)
 void cache_unreserve(struct cache *cache, uint32_t blocks, size_t count);
 
 /*
- * A new dirty buffer out of the reserve, zeroed, not pinned. It replaces whatever was cached under
- * its address.
+ * A new dirty buffer out of the reserve, zeroed, not pinned. No other at its address is dirty: the
+ * owner has dropped it. A clean one with the same stamp is forgotten.
  */
 struct buffer *cache_insert(
 	struct cache *cache, uint64_t addr, uint64_t addr2, uint64_t stamp, uint32_t blocks);

@@ -6,12 +6,16 @@
  *
  * A *frame* is a buffer with what only the cache knows of it. Its life:
  *
- *   (memory)  -> LOADING    claim of a missing block, in the table unless a dirty one holds the
- * address LOADING   -> CLEAN      read and verified: it enters the queues LOADING   -> FAILED out
- * of the table; those who wait take its error and unpin it (memory)  -> DIRTY      cache_insert(),
- * out of the reserve; in no queue, so never a victim DIRTY     -> CLEAN      cache_clean(), or
- * forgotten by cache_drop() CLEAN     -> (memory)   out of the table (victim, dropped, replaced)
- * and unpinned
+ *   (memory)  -> LOADING    a claim of what is missing
+ *   LOADING   -> CLEAN      read and verified: it enters the queues
+ *   LOADING   -> FAILED     out of the table; who waits takes the error and unpins it
+ *   (memory)  -> DIRTY      cache_insert(); it is in no queue, so never a victim
+ *   DIRTY     -> CLEAN      cache_clean(), or forgotten by cache_drop()
+ *   CLEAN     -> (memory)   out of the table (victim, dropped, stale) and unpinned
+ *
+ * The table holds an address and stamp together at most once. It holds an address under several
+ * stamps while old images of it are pinned; one that nobody pins is stale as soon as somebody asks
+ * for the address under another stamp.
  *
  * References: one for the table and one for each pin. Pins are added under the shard's lock, or by
  * somebody who has one; they end without it. Whoever takes the last reference away gives the
@@ -79,6 +83,14 @@ static inline uint64_t
 frame_blocks(const struct frame *frame)
 {
 	return UINT64_C(1) << frame->order;
+}
+
+/* Of a frame in the table, under the shard's lock. */
+static inline bool
+cache__frame_is_pinned(struct frame *frame)
+{
+	/* Pairs with the release of the last pin: what it did is done before the memory goes. */
+	return atomic_load_explicit(&frame->refs, memory_order_acquire) > 1;
 }
 
 /* ---- fifo.c: S3-FIFO over the clean frames of one shard ----------------------------------------
@@ -189,7 +201,15 @@ void cache__frame_put(struct cache *cache, struct frame *frame);
 void cache__frame_unref(struct cache *cache, struct frame *frame);
 
 /* Under the shard's lock. */
-struct frame *cache__find_locked(struct cache *cache, struct shard *shard, uint64_t addr);
+struct frame *cache__find_locked(
+	struct cache *cache, struct shard *shard, uint64_t addr, uint64_t stamp);
+
+/*
+ * Takes a clean, unpinned frame at this address out of the table, whatever its stamp; NULL: none.
+ * The caller drops its reference after unlocking.
+ */
+struct frame *cache__detach_stale_locked(struct cache *cache, struct shard *shard, uint64_t addr);
+
 void cache__attach_locked(struct cache *cache, struct shard *shard, struct frame *frame);
 
 /* A pin for a reader who found the frame. */

@@ -106,13 +106,6 @@ push(struct fifo *fifo, struct frame *frame, enum frame_queue id)
 }
 
 static bool
-is_pinned(struct frame *frame)
-{
-	/* Pairs with the release of the last pin: what it did is done before the memory goes. */
-	return atomic_load_explicit(&frame->refs, memory_order_acquire) > 1;
-}
-
-static bool
 small_is_full(const struct fifo *fifo)
 {
 	return fifo->small.count > 0 &&
@@ -126,7 +119,7 @@ step_small(struct fifo *fifo)
 	struct frame *frame = fifo->small.oldest;
 
 	cache__fifo_remove(fifo, frame);
-	if (!is_pinned(frame) && frame->hits < HITS_TO_STAY) {
+	if (!cache__frame_is_pinned(frame) && frame->hits < HITS_TO_STAY) {
 		remember(fifo, frame);
 		return frame;
 	}
@@ -145,7 +138,7 @@ go_round_main(struct fifo *fifo)
 		struct frame *frame = fifo->main.oldest;
 
 		cache__fifo_remove(fifo, frame);
-		if (frame->hits == 0 && !is_pinned(frame))
+		if (frame->hits == 0 && !cache__frame_is_pinned(frame))
 			return frame;
 		if (frame->hits > 0)
 			frame->hits--;

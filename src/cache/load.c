@@ -6,15 +6,15 @@
  * one batch, publishes every one of them, and only then waits for the claims of others. So a claim
  * never waits for anything but the device, and calls that overlap in any order cannot deadlock.
  *
- * A claim is normally in the table. It is private, seen by nobody else and gone with its pin, where
- * a dirty buffer holds the address under another stamp: a damaged pointer must not take away what
- * the checkpoint will write.
+ * A claim is in the table unless something pinned or dirty is there with the same address and
+ * stamp, but of another length or verifier: then it is private, seen by nobody else and gone with
+ * its pin. Only damage makes such a pair, and it must not take from somebody what he counts on to
+ * be there.
  */
 #include "cache/cache_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { READ_IOV_MAX = 256 };
 
@@ -46,7 +46,10 @@ struct batch_of_one {
 static bool
 answers(const struct frame *frame, const struct cache_request *request)
 {
-	return frame->buffer.stamp == request->stamp && frame->buffer.blocks == request->blocks;
+	const struct buffer *buffer = &frame->buffer;
+
+	return buffer->blocks == request->blocks &&
+	       (!buffer->verify || buffer->verify == request->verify);
 }
 
 static bool
@@ -56,7 +59,7 @@ get_resident(struct cache *cache, struct cache_request *request)
 	struct frame *frame;
 
 	mutex_lock(&shard->lock);
-	frame = cache__find_locked(cache, shard, request->addr);
+	frame = cache__find_locked(cache, shard, request->addr, request->stamp);
 	if (frame && (!answers(frame, request) || frame->state == FRAME_LOADING))
 		frame = NULL;
 	if (frame)
@@ -68,6 +71,20 @@ get_resident(struct cache *cache, struct cache_request *request)
 	return frame != NULL;
 }
 
+static void
+begin_claim_locked(struct cache *cache, struct shard *shard, struct frame *frame,
+	const struct cache_request *request)
+{
+	frame->buffer.addr = request->addr;
+	frame->buffer.stamp = request->stamp;
+	frame->buffer.verify = request->verify;
+	frame->state = FRAME_LOADING;
+	atomic_store_explicit(&frame->refs, 1, memory_order_relaxed);
+	if (!cache__find_locked(cache, shard, request->addr, request->stamp))
+		cache__attach_locked(cache, shard, frame);
+	shard->misses++;
+}
+
 /*
  * Pins whatever answers the request, loaded or loading; else, with a `spare` frame, makes that the
  * claim. NULL: absent, and no spare.
@@ -77,28 +94,17 @@ find_or_claim(struct cache *cache, const struct cache_request *request, struct f
 	bool *out_is_loading)
 {
 	struct shard *shard = cache__shard(cache, request->addr);
-	struct frame *replaced = NULL;
+	struct frame *stale = NULL;
 	struct frame *frame;
 
 	mutex_lock(&shard->lock);
-	frame = cache__find_locked(cache, shard, request->addr);
+	frame = cache__find_locked(cache, shard, request->addr, request->stamp);
 	if (frame && answers(frame, request)) {
 		cache__pin_hit_locked(shard, frame);
 		*out_is_loading = frame->state == FRAME_LOADING;
 	} else if (spare) {
-		bool is_private = frame && frame->state == FRAME_DIRTY;
-
-		spare->buffer.addr = request->addr;
-		spare->buffer.stamp = request->stamp;
-		spare->state = FRAME_LOADING;
-		atomic_store_explicit(&spare->refs, 1, memory_order_relaxed);
-		if (!is_private) {
-			replaced = frame;
-			if (replaced)
-				cache__detach_locked(cache, shard, replaced);
-			cache__attach_locked(cache, shard, spare);
-		}
-		shard->misses++;
+		stale = cache__detach_stale_locked(cache, shard, request->addr);
+		begin_claim_locked(cache, shard, spare, request);
 		frame = spare;
 		*out_is_loading = true;
 	} else {
@@ -106,8 +112,8 @@ find_or_claim(struct cache *cache, const struct cache_request *request, struct f
 	}
 	mutex_unlock(&shard->lock);
 
-	if (replaced)
-		cache__frame_unref(cache, replaced);
+	if (stale)
+		cache__frame_unref(cache, stale);
 	return frame;
 }
 
@@ -177,32 +183,24 @@ build_ios(struct batch *batch)
 }
 
 /*
- * What became of one buffer after its request ended with `result`. A failure of several together is
- * each one's own only if it fails alone; a buffer that cannot be read goes to the verifier as
- * zeros, which may know of a second copy.
+ * What became of one buffer after its request ended. When several failed together,
+ * each is read again alone: the others may be good.
  */
 static int
 judge(struct cache *cache, const struct load *load, const struct device_io *io)
 {
 	const struct cache_request *request = load->request;
-	struct buffer *buffer = &load->frame->buffer;
+	const struct buffer *buffer = &load->frame->buffer;
 	int err = io->result;
 
 	if (err && io->iov_count > 1)
 		err = device_read(cache->dev, buffer->addr, buffer->data, buffer->blocks);
-	if (!err)
-		return request->verify ? request->verify(request->context, buffer->addr,
-						 buffer->stamp, buffer->data, buffer->blocks)
-				       : 0;
-	if (request->verify) {
-		memset(buffer->data, 0, (size_t)buffer->blocks * BLOCK_BYTES);
-		if (request->verify(request->context, buffer->addr, buffer->stamp, buffer->data,
-			    buffer->blocks) == 0) {
-			err_clear();
-			return 0;
-		}
-	}
-	return fail(err, "reading block %" PRIu64, buffer->addr);
+	if (err)
+		return fail(err, "reading block %" PRIu64, buffer->addr);
+	if (!request->verify)
+		return 0;
+	return request->verify(
+		request->context, buffer->addr, buffer->stamp, buffer->data, buffer->blocks);
 }
 
 /* Ends the claim: those who wait see the buffer or the error. */

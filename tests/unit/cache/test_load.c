@@ -168,7 +168,6 @@ answers_two_stamps_at_one_address(void **state)
 	assert_good(&world.requests[1]);
 	assert_ptr_not_equal(world.requests[0].buffer, world.requests[1].buffer);
 	release_all(&world, 2);
-	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
 	fini(&world);
 }
 
@@ -241,7 +240,7 @@ reports_an_address_past_the_device(void **state)
 	fini(&world);
 }
 
-/* A verifier that knows where the second copy is. */
+/* A verifier that knows where a good copy is. */
 static int
 fetch_copy(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
 {
@@ -249,19 +248,20 @@ fetch_copy(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t
 
 	if (fake_verify(NULL, addr, stamp, data, blocks) == 0)
 		return 0;
-	memcpy(data, world->fake->data + addr * BLOCK_BYTES, (size_t)blocks * BLOCK_BYTES);
-	return fake_verify(NULL, addr, stamp, data, blocks);
+	err_clear();
+	return device_read(&world->fake->device, 1000, data, blocks);
 }
 
 static void
-lets_the_verifier_replace_what_cannot_be_read(void **state)
+lets_the_verifier_put_a_good_copy_in_place(void **state)
 {
 	struct world world;
 
 	(void)state;
 	init(&world, 8 << 20);
-	world.fake->bad_op = DEVICE_READ;
-	world.fake->bad_addr = 13;
+	for (uint32_t i = 0; i < 4; i++)
+		fake_fill(12 + i, world.fake->data + (1000 + i) * BLOCK_BYTES);
+	world.fake->data[13 * BLOCK_BYTES] ^= 1;
 	world.requests[0] = request_for(12, 4);
 	world.requests[0].verify = fetch_copy;
 	world.requests[0].context = &world;
@@ -269,6 +269,54 @@ lets_the_verifier_replace_what_cannot_be_read(void **state)
 	assert_good(&world.requests[0]);
 	assert_true(is_resident(&world, 12));
 	release_all(&world, 1);
+	fini(&world);
+}
+
+static int
+accept_all(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
+{
+	(void)context;
+	(void)addr;
+	(void)stamp;
+	(void)data;
+	(void)blocks;
+	return 0;
+}
+
+/* What one verifier lets through, another may not: bytes of a file are not yet a node. */
+static void
+asks_every_verifier_for_itself(void **state)
+{
+	struct world world;
+	struct buffer *seen;
+
+	(void)state;
+	init(&world, 8 << 20);
+	world.fake->data[9 * BLOCK_BYTES] ^= 1;
+	world.requests[0] = request_for(9, 1);
+	world.requests[0].verify = accept_all;
+	world.requests[1] = request_for(9, 1);
+	assert_int_equal(cache_get(world.cache, &world.requests[0]), 0);
+
+	/* Pinned, it stays what is found; the other reader has a reading of its own. */
+	assert_int_equal(cache_get(world.cache, &world.requests[1]), COP_ECHECKSUM);
+	seen = cache_peek(world.cache, 9, 16);
+	assert_ptr_equal(seen, world.requests[0].buffer);
+	assert_true(seen->verify == accept_all);
+	cache_release(world.cache, seen);
+	world.fake->data[9 * BLOCK_BYTES] ^= 1;
+	assert_int_equal(cache_get(world.cache, &world.requests[1]), 0);
+	assert_ptr_not_equal(world.requests[1].buffer, world.requests[0].buffer);
+	cache_assert_sound(world.cache);
+	release_all(&world, 2);
+
+	/* Not pinned, it makes room. */
+	assert_int_equal(cache_get(world.cache, &world.requests[1]), 0);
+	seen = cache_peek(world.cache, 9, 16);
+	assert_true(seen->verify == fake_verify);
+	cache_release(world.cache, seen);
+	cache_release(world.cache, world.requests[1].buffer);
+	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
 	fini(&world);
 }
 
@@ -458,9 +506,10 @@ finishes_a_load_whose_place_was_taken(void **state)
 		finish(&getters[i]);
 		assert_good(&world.requests[i]);
 	}
-	assert_false(is_resident(&world, 9));
+	assert_true(is_resident(&world, 9)); /* beside the new one, while it is pinned */
 	assert_false(is_resident(&world, 19));
 	release_all(&world, 2);
+	cache_shrink(world.cache);
 	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
 	fini(&world);
 }
@@ -606,7 +655,8 @@ main(void)
 		cmocka_unit_test(caches_nothing_that_does_not_verify),
 		cmocka_unit_test(confines_an_unreadable_block),
 		cmocka_unit_test(reports_an_address_past_the_device),
-		cmocka_unit_test(lets_the_verifier_replace_what_cannot_be_read),
+		cmocka_unit_test(lets_the_verifier_put_a_good_copy_in_place),
+		cmocka_unit_test(asks_every_verifier_for_itself),
 		cmocka_unit_test(trusts_the_device_where_nobody_verifies),
 		cmocka_unit_test(fails_for_want_of_memory_with_nothing_cached),
 		cmocka_unit_test(shares_one_read_among_all_who_ask),
