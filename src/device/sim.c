@@ -43,6 +43,7 @@ struct sim_medium {
 	uint64_t faults_struck;
 
 	bool reorders;
+	bool orders_barriers;
 	struct device_io *pending; /* device_io.next, in the order of submission; borrowed */
 
 	/* Handles of this period that hold the lock of openers. */
@@ -190,6 +191,13 @@ do_write(struct sim_medium *medium, const struct device_io *io)
 	fault = find_fault(medium, io, false);
 	if (fault && fault->kind == SIM_FAIL_WRITE)
 		return fault->code;
+	/* A forced write behind a barrier takes all from before the barrier with it. */
+	if (durability == SIM_DURABLE && medium->store.epoch > 0) {
+		int err = sim_store__flush(&medium->store, medium->store.epoch_stamp);
+
+		if (err)
+			return err;
+	}
 	for (uint64_t i = 0; i < io->blocks; i++) {
 		uint64_t addr = io->addr + i;
 		int err;
@@ -466,6 +474,30 @@ finish_pending(struct sim *sim)
 	mutex_unlock(&medium->lock);
 }
 
+static int
+sim_barrier(struct device *dev)
+{
+	struct sim *sim = (struct sim *)dev;
+	struct sim_medium *medium = sim->medium;
+	bool orders;
+	int err = 0;
+
+	mutex_lock(&medium->lock);
+	orders = medium->orders_barriers;
+	mutex_unlock(&medium->lock);
+	if (!orders)
+		return device_flush(dev);
+
+	finish_pending(sim);
+	mutex_lock(&medium->lock);
+	if (handle_is_alive_locked(sim))
+		sim_store__barrier(&medium->store);
+	else
+		err = fail(COP_EIO, "%s: barrier", dev->name);
+	mutex_unlock(&medium->lock);
+	return err;
+}
+
 static void
 sim_close(struct device *dev)
 {
@@ -518,6 +550,7 @@ const struct device_driver device_driver_sim = {
 	.close = sim_close,
 	.submit = sim_submit,
 	.wait = sim_wait,
+	.barrier = sim_barrier,
 };
 
 /* ---- The medium ----------------------------------------------------------------------------- */
@@ -828,6 +861,14 @@ sim_reorder(struct sim_medium *medium, bool on)
 {
 	mutex_lock(&medium->lock);
 	medium->reorders = on;
+	mutex_unlock(&medium->lock);
+}
+
+void
+sim_order_barriers(struct sim_medium *medium, bool on)
+{
+	mutex_lock(&medium->lock);
+	medium->orders_barriers = on;
 	mutex_unlock(&medium->lock);
 }
 

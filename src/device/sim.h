@@ -157,6 +157,12 @@ void sim_release(struct sim_medium *medium);
  */
 void sim_reorder(struct sim_medium *medium, bool on);
 
+/*
+ * With `on`, device_barrier() completes what is in flight and then only orders: no write after it
+ * survives a power cut where one from before it is lost. Without, it is a flush.
+ */
+void sim_order_barriers(struct sim_medium *medium, bool on);
+
 /* ---- Damage: changes to the medium behind everybody's back ---------------------------------- */
 
 /* Flips one bit, 0 to 32767, of every version of the block. COP_ENOMEM. */

@@ -17,6 +17,7 @@ struct chunk {
 struct version {
 	struct chunk *chunk; /* counted */
 	uint64_t period;
+	uint64_t epoch;
 	uint64_t stamp;
 	bool is_forgotten;
 };
@@ -293,41 +294,142 @@ dirty_add(struct sim_store *store, uint64_t addr)
 	return 0;
 }
 
-/* Picks for one sector among the versions that differ there. */
+/* ---- The order that barriers promise -------------------------------------------------------- */
+
+/* What is known of the period of a candidate; NULL: it had no barriers, so there is no order. */
+static struct sim_order *
+order_of(struct sim_store *store, const struct version *version)
+{
+	for (uint32_t i = 0; i < store->order_count; i++) {
+		if (store->orders[i].period == version->period)
+			return &store->orders[i];
+	}
+	return NULL;
+}
+
+/* The versions of a cell that agree with all decisions: from the newest that must have reached the
+ * medium, those that can have. */
+static uint32_t
+find_possible(struct sim_store *store, const struct cell *cell, uint32_t *out_indices)
+{
+	uint32_t count = 0;
+
+	out_indices[count++] = 0;
+	for (uint32_t i = 1; i < cell->count; i++) {
+		const struct version *version = &cell->versions[i];
+		const struct sim_order *order = order_of(store, version);
+
+		if (order && version->epoch < order->floor)
+			count = 0;
+		if (order && version->epoch > order->ceiling)
+			continue;
+		if (count == SIM_ALTERNATIVES_MAX)
+			count--;
+		out_indices[count++] = i;
+	}
+	assert(count > 0);
+	return count;
+}
+
+/* Version `index` turned out to be there, and so none of the newer ones. */
+static void
+learn(struct sim_store *store, const struct cell *cell, uint32_t index)
+{
+	for (uint32_t i = index; i < cell->count; i++) {
+		const struct version *version = &cell->versions[i];
+		struct sim_order *order = i > 0 ? order_of(store, version) : NULL;
+
+		if (!order)
+			continue;
+		if (i == index)
+			order->floor = max_u64(order->floor, version->epoch);
+		else
+			order->ceiling = min_u64(order->ceiling, version->epoch);
+		assert(order->floor <= order->ceiling);
+	}
+}
+
+/* ---- Decisions ------------------------------------------------------------------------------ */
+
+/* Nobody can tell these two apart: the same bytes, which say the same about the order. */
+static bool
+looks_the_same(
+	struct sim_store *store, const struct version *a, const struct version *b, uint32_t offset)
+{
+	const struct sim_order *order_a = order_of(store, a);
+	const struct sim_order *order_b = order_of(store, b);
+
+	if (order_a != order_b || (order_a && a->epoch != b->epoch))
+		return false;
+	return memcmp(chunk_data(a->chunk) + offset, chunk_data(b->chunk) + offset,
+		       SIM_SECTOR_BYTES) == 0;
+}
+
+/*
+ * Leaves, of versions that look the same in a sector, one, in the place of the oldest. It is the
+ * newest of them: that one leaves open all that the others would, and that nothing newer is lost.
+ */
+static uint32_t
+drop_doubles(struct sim_store *store, const struct cell *cell, uint32_t offset, uint32_t *indices,
+	uint32_t count)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct version *version = &cell->versions[indices[i]];
+		uint32_t k = 0;
+
+		while (k < kept &&
+			!looks_the_same(store, &cell->versions[indices[k]], version, offset))
+			k++;
+		indices[k] = indices[i];
+		if (k == kept)
+			kept++;
+	}
+	return kept;
+}
+
+/* All have the same bytes in the sector: a read tells nothing about the order. */
+static bool
+are_equal(const struct cell *cell, uint32_t offset, const uint32_t *indices, uint32_t count)
+{
+	const uint8_t *first = chunk_data(cell->versions[indices[0]].chunk) + offset;
+
+	for (uint32_t i = 1; i < count; i++) {
+		const uint8_t *other = chunk_data(cell->versions[indices[i]].chunk) + offset;
+
+		if (first != other && memcmp(first, other, SIM_SECTOR_BYTES) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Picks for one sector among the possible versions that differ there. */
 static uint32_t
 choose_version(struct sim_store *store, const struct cell *cell, uint64_t addr, uint32_t sector)
 {
 	uint32_t offset = sector * SIM_SECTOR_BYTES;
-	uint32_t alternatives[SIM_ALTERNATIVES_MAX];
-	uint32_t count = 0;
+	uint32_t indices[SIM_ALTERNATIVES_MAX];
+	uint32_t count = find_possible(store, cell, indices);
 	uint32_t pick;
 
+	if (are_equal(cell, offset, indices, count))
+		return indices[0];
+
 	/* The extremes mean versions, also where the newest equals the oldest and another not. */
-	if (store->choose == sim_choose_oldest)
-		return 0;
-	if (store->choose == sim_choose_newest)
-		return cell->count - 1;
-
-	for (uint32_t i = 0; i < cell->count; i++) {
-		const uint8_t *data = chunk_data(cell->versions[i].chunk) + offset;
-		bool is_new = true;
-
-		for (uint32_t k = 0; k < count && is_new; k++) {
-			const struct chunk *other = cell->versions[alternatives[k]].chunk;
-
-			is_new = memcmp(chunk_data(other) + offset, data, SIM_SECTOR_BYTES) != 0;
-		}
-		if (is_new && count == SIM_ALTERNATIVES_MAX)
-			alternatives[count - 1] = i;
-		else if (is_new)
-			alternatives[count++] = i;
+	if (store->choose == sim_choose_oldest) {
+		pick = 0;
+	} else if (store->choose == sim_choose_newest) {
+		pick = count - 1;
+	} else {
+		count = drop_doubles(store, cell, offset, indices, count);
+		pick = store->choose(
+			store->choose_context, count, addr * SIM_BLOCK_SECTORS + sector);
+		store->choices++;
 	}
-	if (count == 1)
-		return 0;
-	pick = store->choose(store->choose_context, count, addr * SIM_BLOCK_SECTORS + sector);
 	assert(pick < count);
-	store->choices++;
-	return alternatives[pick];
+	learn(store, cell, indices[pick]);
+	return indices[pick];
 }
 
 /* Settles which version every sector of a block has: one durable version is left. */
@@ -434,6 +536,7 @@ sim_store__write(struct sim_store *store, uint64_t addr, const uint8_t *block,
 	cell->versions[cell->count++] = (struct version){
 		.chunk = TAKE(chunk),
 		.period = store->period,
+		.epoch = store->epoch,
 		.stamp = ++store->stamp,
 	};
 
@@ -515,8 +618,27 @@ sim_store__forget(struct sim_store *store)
 }
 
 void
+sim_store__barrier(struct sim_store *store)
+{
+	store->epoch++;
+	store->epoch_stamp = store->stamp;
+}
+
+void
 sim_store__end_period(struct sim_store *store)
 {
+	if (store->epoch > 0) {
+		if (store->order_count == SIM_ORDERS_MAX) {
+			store->order_count--;
+			memmove(store->orders, store->orders + 1,
+				store->order_count * sizeof store->orders[0]);
+		}
+		store->orders[store->order_count++] = (struct sim_order){
+			.period = store->period,
+			.ceiling = UINT64_MAX,
+		};
+	}
+	store->epoch = 0;
 	store->period++;
 	store->dirty_count = 0;
 }

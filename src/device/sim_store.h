@@ -13,6 +13,10 @@
  * cache: the newest of them is what a read gives. Versions of earlier periods are candidates: the
  * power went away before they were durable, and the first read decides among them.
  *
+ * A *barrier* begins a new epoch of the period and makes nothing durable. What it promises holds
+ * for the decisions: the medium keeps, for each period with barriers, the epochs that have shown
+ * themselves to be there or lost, and a sector is offered only versions that agree with them.
+ *
  * Locks  None: the medium's. Clones may be used by other threads, for counts are atomic.
  */
 
@@ -23,12 +27,26 @@ struct sim_node;
 /* Of one sector, at most so many versions are told apart: the durable one and the newest. */
 enum { SIM_ALTERNATIVES_MAX = 64 };
 
+/* Periods whose barriers are remembered; of older ones, every version stays possible. */
+enum { SIM_ORDERS_MAX = 16 };
+
+/* What the decisions so far say of one period. */
+struct sim_order {
+	uint64_t period;
+	uint64_t floor;   /* everything of earlier epochs reached the medium */
+	uint64_t ceiling; /* nothing of later epochs did */
+};
+
 struct sim_store {
 	uint64_t blocks;
 	uint32_t levels;
 	struct sim_node *root; /* owned reference, or NULL: all zeros */
 	uint64_t period;
-	uint64_t stamp; /* of the newest write; a flush covers writes up to a stamp */
+	uint64_t stamp;       /* of the newest write; a flush covers writes up to a stamp */
+	uint64_t epoch;       /* barriers in this period */
+	uint64_t epoch_stamp; /* of the newest write before the last of them */
+	struct sim_order orders[SIM_ORDERS_MAX];
+	uint32_t order_count;
 
 	/* Blocks with versions of this period that are not durable; owned. */
 	uint64_t *dirty;
@@ -58,6 +76,9 @@ MUST_CHECK int sim_store__read(struct sim_store *store, uint64_t addr, uint8_t *
 
 /* Makes durable what was written up to `stamp` and not forgotten. COP_ENOMEM: some of it is. */
 MUST_CHECK int sim_store__flush(struct sim_store *store, uint64_t stamp);
+
+/* What is written from now on reaches the medium after all that was written before. */
+void sim_store__barrier(struct sim_store *store);
 
 /* A flush failed: what is cached stays readable, and no later flush makes it durable. */
 MUST_CHECK int sim_store__forget(struct sim_store *store);

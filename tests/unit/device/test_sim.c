@@ -490,6 +490,51 @@ reorders_completions_by_its_seed(void **state)
 }
 
 static void
+orders_writes_by_a_barrier(void **state)
+{
+	struct world *world = *state;
+	struct script script = { .picks = { 1, 1, 1, 1, 1, 1, 1, 1 } };
+
+	assert_int_equal(put(world, 1, 1), 0);
+	assert_int_equal(device_barrier(world->dev), 0);
+	assert_int_equal(sim_stats(world->medium).flushes, 1); /* unless told otherwise */
+
+	sim_order_barriers(world->medium, true);
+	assert_int_equal(put(world, 2, 2), 0);
+	assert_int_equal(device_barrier(world->dev), 0);
+	assert_int_equal(sim_stats(world->medium).flushes, 1);
+	assert_int_equal(put(world, 3, 3), 0);
+	cycle(world, choose_by_script, &script);
+	assert_int_equal(get(world, 3), 3); /* chosen to be there... */
+	assert_int_equal(script.asked, 8);
+	assert_int_equal(get(world, 2), 2); /* ...and so this is no question any more */
+	assert_int_equal(script.asked, 8);
+}
+
+static void
+forces_what_lies_before_the_barrier(void **state)
+{
+	struct world *world = *state;
+	struct device_io io;
+	struct device_io *const ios[] = { &io };
+
+	sim_order_barriers(world->medium, true);
+	assert_int_equal(put(world, 1, 1), 0);
+	assert_int_equal(device_barrier(world->dev), 0);
+	assert_int_equal(put(world, 2, 2), 0);
+	memset(world->block, 3, BLOCK_BYTES);
+	device_io_init(&io, DEVICE_WRITE, 3, 1, world->block);
+	io.flags = DEVICE_FUA;
+	device_submit(world->dev, ios, 1);
+	device_wait(world->dev, &io);
+	assert_int_equal(io.result, 0);
+	cycle(world, sim_choose_oldest, NULL);
+	assert_int_equal(get(world, 1), 1);
+	assert_int_equal(get(world, 2), 0);
+	assert_int_equal(get(world, 3), 3);
+}
+
+static void
 hashes_what_was_read_since_power_came_on(void **state)
 {
 	struct world *world = *state;
@@ -543,6 +588,8 @@ main(void)
 		TEST(flips_a_bit_and_brings_back_stale_blocks),
 		TEST(holds_a_write_back_from_a_flush),
 		TEST(reorders_completions_by_its_seed),
+		TEST(orders_writes_by_a_barrier),
+		TEST(forces_what_lies_before_the_barrier),
 		TEST(hashes_what_was_read_since_power_came_on),
 		TEST(lets_one_handle_write),
 #undef TEST

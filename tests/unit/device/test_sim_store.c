@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -109,6 +110,167 @@ clones_agree_with_plain_arrays(void **state)
 	}
 }
 
+/*
+ * Barriers, compared with brute force: short random histories on three blocks; every outcome that
+ * some sequence of choices gives, against every outcome that some set of surviving writes gives.
+ */
+enum { HISTORY_BLOCKS = 3, HISTORY_STEPS = 9, HISTORY_VALUES = 4, OUTCOMES = 64 };
+static_assert(HISTORY_VALUES * HISTORY_VALUES * HISTORY_VALUES == OUTCOMES, "a bit for each");
+
+struct history {
+	uint32_t count; /* writes that are not durable */
+	uint64_t addr[HISTORY_STEPS];
+	uint64_t epoch[HISTORY_STEPS];
+	uint8_t value[HISTORY_STEPS];
+	uint8_t durable[HISTORY_BLOCKS];
+};
+
+/* Only the first sector says anything, so that only one is asked for. */
+static void
+put_value(struct sim_store *store, uint64_t addr, uint8_t value)
+{
+	uint8_t block[BLOCK_BYTES] = { value };
+
+	assert_int_equal(sim_store__write(store, addr, block, SIM_CACHED), 0);
+}
+
+static uint64_t
+outcome_of(const uint8_t values[HISTORY_BLOCKS])
+{
+	uint64_t number = 0;
+
+	for (int i = 0; i < HISTORY_BLOCKS; i++)
+		number = number * HISTORY_VALUES + values[i];
+	return UINT64_C(1) << number;
+}
+
+/* Writes, barriers and flushes at random; at the end the power is gone. */
+static struct history
+make_history(struct sim_store *store, struct rng *rng)
+{
+	struct history history = { .count = 0 };
+
+	for (int step = 0; step < HISTORY_STEPS; step++) {
+		uint64_t what = rng_below(rng, 10);
+
+		if (what < 2) {
+			sim_store__barrier(store);
+		} else if (what < 3) {
+			assert_int_equal(sim_store__flush(store, store->stamp), 0);
+			for (uint32_t i = 0; i < history.count; i++)
+				history.durable[history.addr[i]] = history.value[i];
+			history.count = 0;
+		} else {
+			uint32_t i = history.count++;
+
+			history.addr[i] = rng_below(rng, HISTORY_BLOCKS);
+			history.epoch[i] = store->epoch;
+			history.value[i] = (uint8_t)rng_below(rng, HISTORY_VALUES);
+			put_value(store, history.addr[i], history.value[i]);
+		}
+	}
+	sim_store__end_period(store);
+	return history;
+}
+
+static bool
+set_keeps_the_order(const struct history *history, uint32_t survivors)
+{
+	for (uint32_t late = 0; late < history->count; late++) {
+		for (uint32_t early = 0; early < late; early++) {
+			if (history->epoch[early] < history->epoch[late] && survivors >> late & 1 &&
+				!(survivors >> early & 1))
+				return false;
+		}
+	}
+	return true;
+}
+
+static uint64_t
+outcomes_by_brute_force(const struct history *history)
+{
+	uint64_t outcomes = 0;
+
+	for (uint32_t survivors = 0; survivors >> history->count == 0; survivors++) {
+		uint8_t values[HISTORY_BLOCKS];
+
+		if (!set_keeps_the_order(history, survivors))
+			continue;
+		memcpy(values, history->durable, sizeof values);
+		for (uint32_t i = 0; i < history->count; i++) {
+			if (survivors >> i & 1)
+				values[history->addr[i]] = history->value[i];
+		}
+		outcomes |= outcome_of(values);
+	}
+	return outcomes;
+}
+
+struct script {
+	uint32_t picks[HISTORY_BLOCKS];
+	uint32_t alternatives[HISTORY_BLOCKS];
+	uint32_t asked;
+};
+
+static uint32_t
+choose_by_script(void *context, uint32_t alternatives, uint64_t sector)
+{
+	struct script *script = context;
+
+	(void)sector;
+	assert_true(script->asked < HISTORY_BLOCKS);
+	assert_true(alternatives >= 2);
+	script->alternatives[script->asked] = alternatives;
+	return script->picks[script->asked++];
+}
+
+static uint64_t
+outcomes_by_choice(const struct sim_store *store)
+{
+	struct script script = { .asked = 0 };
+	uint64_t outcomes = 0;
+
+	for (;;) {
+		struct sim_store clone;
+		uint8_t values[HISTORY_BLOCKS];
+		uint32_t last;
+
+		assert_int_equal(sim_store__clone(store, &clone), 0);
+		clone.choose = choose_by_script;
+		clone.choose_context = &script;
+		script.asked = 0;
+		for (uint64_t i = 0; i < HISTORY_BLOCKS; i++)
+			values[i] = (uint8_t)get(&clone, i);
+		outcomes |= outcome_of(values);
+		sim_store__fini(&clone);
+
+		last = script.asked;
+		while (last > 0 && script.picks[last - 1] + 1 == script.alternatives[last - 1])
+			script.picks[--last] = 0;
+		if (last == 0)
+			return outcomes;
+		script.picks[last - 1]++;
+	}
+}
+
+static void
+keeps_the_order_of_barriers_and_no_other(void **state)
+{
+	struct rng rng;
+
+	(void)state;
+	rng_seed(&rng, 5);
+	for (int round = 0; round < 2000; round++) {
+		struct sim_store store;
+		struct history history;
+
+		sim_store__init(&store, HISTORY_BLOCKS);
+		history = make_history(&store, &rng);
+		assert_int_equal(outcomes_by_choice(&store), outcomes_by_brute_force(&history));
+		sim_store__fini(&store);
+	}
+}
+
 int
 main(void)
 {
@@ -116,6 +278,7 @@ main(void)
 		cmocka_unit_test(spans_a_medium_of_any_size),
 		cmocka_unit_test(flushes_up_to_a_stamp),
 		cmocka_unit_test(clones_agree_with_plain_arrays),
+		cmocka_unit_test(keeps_the_order_of_barriers_and_no_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
