@@ -30,13 +30,14 @@ mark_used(struct space *space, struct run run)
 
 int
 space_format(struct device *dev, const struct geometry *geometry, const uint8_t uuid[16],
-	uint64_t generation, const struct run *used, size_t used_count,
+	const uint8_t *parameters, uint64_t generation, const struct run *used, size_t used_count,
 	struct space_descriptor *out_root)
 {
 	struct space_options options = {
 		.dev = dev,
 		.geometry = *geometry,
 		.node_blocks = 1,
+		.parameters = parameters,
 		.open_generation = generation,
 	};
 	struct space *space;

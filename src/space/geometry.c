@@ -110,6 +110,17 @@ geometry_superblock(const struct geometry *geometry, uint32_t place, uint32_t sl
 	return places[place] * geometry->ag_blocks + slot;
 }
 
+bool
+geometry_has_ring(const struct geometry *geometry, uint64_t ag)
+{
+	assert(ag < geometry->ag_count);
+	for (uint32_t place = 0; place < ARRAY_COUNT(places); place++) {
+		if (places[place] == ag)
+			return true;
+	}
+	return false;
+}
+
 uint32_t
 geometry_superblock_places(const struct geometry *geometry)
 {

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -56,6 +57,10 @@ MUST_CHECK int geometry_init(struct geometry *geometry, uint64_t volume_blocks, 
  * there (place 0 slot 0 is block 0 and always there). */
 uint64_t geometry_superblock(const struct geometry *geometry, uint32_t place, uint32_t slot);
 uint32_t geometry_superblock_places(const struct geometry *geometry);
+
+/* Does `ag` begin with a ring of superblocks? The others begin with the parameters of the format.
+ */
+bool geometry_has_ring(const struct geometry *geometry, uint64_t ag);
 
 /* Slot `slot` of the bitmap of `ag` (level 0) or of the inner block of `level` that `ag` begins. */
 uint64_t geometry_space_block(

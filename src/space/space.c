@@ -52,6 +52,7 @@ space_open(const struct space_options *options, struct space **out_space)
 	space->geometry = options->geometry;
 	memcpy(space->uuid, options->uuid, sizeof space->uuid);
 	space->node_blocks = options->node_blocks;
+	space->parameters = options->parameters;
 	space->node_copies = options->node_copies == 0 ? 2 : options->node_copies;
 	space->open_generation =
 		options->open_generation == 0 ? options->generation + 1 : options->open_generation;

@@ -83,16 +83,21 @@ struct space_options {
 	struct space_descriptor root; /* of N */
 	uint64_t awaiting_blocks;     /* freed in N's period, as N's superblock says */
 
+	/* One block, borrowed for as long as the space is open: written to the start of each AG
+	 * that has no ring of superblocks, together with its first bitmap. NULL: nothing is. */
+	const uint8_t *parameters;
+
 	/* P, the checkpoint before N: what it uses is not allocated until N's successor is durable.
 	 * `previous_generation` 0: there is none. */
 	uint64_t previous_generation;
 	struct space_descriptor previous_root;
 };
 
-/* What init writes: everything but the given runs is free. Returns the root for the superblock. */
+/* What init writes: everything but the given runs is free. Returns the root for the superblock.
+ * `parameters` as in the options. */
 MUST_CHECK int space_format(struct device *dev, const struct geometry *geometry,
-	const uint8_t uuid[16], uint64_t generation, const struct run *used, size_t used_count,
-	struct space_descriptor *out_root);
+	const uint8_t uuid[16], const uint8_t *parameters, uint64_t generation,
+	const struct run *used, size_t used_count, struct space_descriptor *out_root);
 
 /* Reads nothing but the root. */
 MUST_CHECK int space_open(const struct space_options *options, struct space **out_space);

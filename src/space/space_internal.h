@@ -117,6 +117,7 @@ struct space {
 	uint8_t uuid[16];
 	uint32_t node_blocks;
 	uint32_t node_copies;
+	const uint8_t *parameters; /* borrowed, or NULL */
 
 	/* All else is guarded by `mutex`, rank LOCK_SPACE. */
 	struct mutex mutex;

@@ -182,6 +182,16 @@ add_bitmap(struct space *space, struct window *window, struct space_ag *ag)
 		space__class(bitmap_longest(ag->used, ag->size_blocks)));
 }
 
+/* The parameters of the format stand at the start of an AG from its first bitmap on. */
+static void
+add_parameters(struct space *space, struct window *window, uint64_t ag)
+{
+	memcpy(window_block(window), space->parameters, BLOCK_BYTES);
+	device_io_init(&window->ios[window->count], DEVICE_WRITE, ag * space->geometry.ag_blocks, 1,
+		window_block(window));
+	window->count++;
+}
+
 static void
 add_inner(struct space *space, struct window *window, struct space_inner *inner)
 {
@@ -245,12 +255,15 @@ write_level(struct space *space, struct window *window, uint32_t level)
 
 	for (uint64_t index = 0; !err && (entry = next_dirty(space, level, &index)); index++) {
 		if (level == 0) {
+			if (space->parameters && entry->descriptor.generation == 0 &&
+				!geometry_has_ring(&space->geometry, index))
+				add_parameters(space, window, index);
 			add_bitmap(space, window, entry->ag);
 		} else {
 			add_inner(space, window, entry->inner);
 			entry->inner->dirty = 0;
 		}
-		if (window->count == SPACE_LOADS_MAX) {
+		if (window->count >= SPACE_LOADS_MAX - 1) { /* one round adds up to two */
 			mutex_unlock(&space->mutex);
 			err = window_flush(window);
 			mutex_lock(&space->mutex);

@@ -206,6 +206,7 @@ static int
 write_volume(struct device *dev, const struct geometry *geometry, struct superblock *sb,
 	struct format *format, int64_t now_ns)
 {
+	uint8_t parameters[COP_BLOCK_BYTES];
 	struct run used[2];
 	size_t used_count = 0;
 	uint64_t used_blocks = 0;
@@ -228,7 +229,9 @@ write_volume(struct device *dev, const struct geometry *geometry, struct superbl
 			(struct run){ .addr = format->addr2, .blocks = format->node_blocks };
 	for (size_t i = 0; i < used_count; i++)
 		used_blocks += used[i].blocks;
-	err = space_format(dev, geometry, sb->uuid, 1, used, used_count, &sb->allocation);
+	superblock_encode_parameters(sb, parameters);
+	err = space_format(
+		dev, geometry, sb->uuid, parameters, 1, used, used_count, &sb->allocation);
 	if (err)
 		return err;
 	sb->free_blocks = sb->blocks - geometry_fixed_blocks_total(geometry) - used_blocks;

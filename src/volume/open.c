@@ -246,6 +246,7 @@ adopt_superblock(struct volume *volume)
 	struct space_options space = {
 		.dev = volume->dev,
 		.node_blocks = sb->node_bytes / BLOCK_BYTES,
+		.parameters = volume->parameters,
 		.node_copies = sb->metadata_copies == 1 ? 1 : 2,
 		.generation = sb->generation,
 		.open_generation = sb->generation + 2,
@@ -260,6 +261,7 @@ adopt_superblock(struct volume *volume)
 	if (err)
 		return err;
 	space.geometry = volume->geometry;
+	superblock_encode_parameters(sb, volume->parameters);
 	memcpy(space.uuid, sb->uuid, sizeof space.uuid);
 	err = space_open(&space, &volume->space);
 	if (err)

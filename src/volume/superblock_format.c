@@ -131,6 +131,30 @@ superblock_encode(const struct superblock *sb, uint8_t out[static SUPERBLOCK_BYT
 	put_le64(out + AT_CHECKSUM, checksum64(out, AT_CHECKSUM));
 }
 
+void
+superblock_encode_parameters(const struct superblock *sb, uint8_t out[static COP_BLOCK_BYTES])
+{
+	struct superblock parameters = {
+		.place = SUPERBLOCK_PLACE_PARAMETERS,
+		.incompat = sb->incompat,
+		.ro_compat = sb->ro_compat,
+		.compat = sb->compat,
+		.generation = 1,
+		.blocks = sb->blocks,
+		.ag_blocks = sb->ag_blocks,
+		.node_bytes = sb->node_bytes,
+		.journal_blocks = sb->journal_blocks,
+		.metadata_copies = sb->metadata_copies,
+		.name_seed = sb->name_seed,
+		.created_ns = sb->created_ns,
+	};
+
+	memcpy(parameters.uuid, sb->uuid, sizeof parameters.uuid);
+	memcpy(parameters.label, sb->label, sizeof parameters.label);
+	memset(out, 0, COP_BLOCK_BYTES);
+	superblock_encode(&parameters, out);
+}
+
 /* What must make sense in a superblock whose checksum is right. */
 static int
 fields_check(const struct superblock *sb, uint8_t checksum_algorithm)

@@ -8,7 +8,7 @@
  *   offset  bytes  field
  *        0      8  magic                 "coppice" and a zero byte
  *        8      4  version               1
- *       12      2  place                 0 to 3: AGs 0, 1, 3, 7
+ *       12      2  place                 0 to 3: AGs 0, 1, 3, 7; 65535: format parameters only
  *       14      2  slot                  in the ring, 0 to 3
  *       16     16  uuid                  of the volume
  *       32      8  incompat              features that a reader must know, or refuse the volume
@@ -105,6 +105,14 @@ void root_record_encode(const struct tree_root *root, uint8_t out[static ROOT_RE
 /* COP_EFORMAT: levels and pointer contradict each other. */
 MUST_CHECK int root_record_decode(
 	const uint8_t in[static ROOT_RECORD_BYTES], struct tree_root *out_root);
+
+enum { SUPERBLOCK_PLACE_PARAMETERS = 65535 };
+
+/*
+ * The block at the start of each AG without a ring: the parameters of the format, for repair, as a
+ * superblock of generation 1 with no roots and no counts.
+ */
+void superblock_encode_parameters(const struct superblock *sb, uint8_t out[static COP_BLOCK_BYTES]);
 
 void superblock_encode(const struct superblock *sb, uint8_t out[static SUPERBLOCK_BYTES]);
 

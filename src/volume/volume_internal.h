@@ -57,7 +57,8 @@ struct volume {
 	uint32_t node_blocks;
 	uint8_t metadata_copies;
 	uint64_t name_seed;
-	uint64_t dirty_limit_bytes; /* of open nodes: a checkpoint comes first */
+	uint8_t parameters[COP_BLOCK_BYTES]; /* as each AG without a ring begins */
+	uint64_t dirty_limit_bytes;          /* of open nodes: a checkpoint comes first */
 
 	/* Guarded by the gate: read under shared, changed under exclusive. */
 	struct open_tree catalog;

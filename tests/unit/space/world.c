@@ -44,7 +44,7 @@ world_init(struct world *world, uint64_t blocks, uint32_t node_blocks, uint64_t 
 	mark_fixed(world);
 
 	world->newest.generation = 1;
-	assert_int_equal(space_format(world->dev, &world->geometry, world->uuid, 1, NULL, 0,
+	assert_int_equal(space_format(world->dev, &world->geometry, world->uuid, NULL, 1, NULL, 0,
 				 &world->newest.root),
 		0);
 	world->newest.used = used_now(world);
