@@ -16,9 +16,9 @@
  *     empty is freed in the same way.
  *   - A key in an empty range gets a new leaf, and new inner nodes down to it, between the fences
  *     of that range.
- *   - A root with one child and no empty range is replaced by the child. The root may come to have
- *     fences in this way; a key outside gets a new root above with empty ranges around the old one,
- *     or, where the root is a leaf and there is room, the leaf gets no fences again.
+ *   - A root with one child is replaced by the child. So a root may have fences. A key outside gets
+ *     a new root above with empty ranges around the old one, or, where the root is a leaf and there
+ *     is room, the leaf loses its fences again.
  *   - A node less than a quarter full merges with a sibling if that is cached and both fit well in
  *     one. There is no borrowing: it would change a separator, for which the parent may have no
  *     room.
@@ -599,23 +599,25 @@ raise_root(struct tree *tree, struct path *path, struct view low, struct view hi
 static void
 widen_root(struct tree *tree, struct path *path)
 {
+	struct step *step = &path->steps[tree->root.levels - 1];
 	struct tree_pointer old_pointer = tree->root.pointer;
-	struct buffer *old = path->steps[tree->root.levels - 1].buffer;
+	struct buffer *old = step->buffer;
 	struct view none = view_of(NULL, 0);
 	struct view low = node_low(old->data);
 	struct view high = node_high(old->data);
-	struct buffer *root;
 
 	if (tree->root.levels == 1 && node_widen(old->data, tree->env->node_bytes, none, none))
 		return;
 
 	raise_root(tree, path, none, none);
-	root = path->steps[tree->root.levels - 1].buffer;
 	if (low.bytes > 0)
-		add_child(tree, root, none, &no_child);
-	add_child(tree, root, low, &old_pointer);
+		add_child(tree, step[1].buffer, none, &no_child);
+	add_child(tree, step[1].buffer, low, &old_pointer);
 	if (high.bytes > 0)
-		add_child(tree, root, high, &no_child);
+		add_child(tree, step[1].buffer, high, &no_child);
+
+	cache_release(tree->env->cache, old); /* the way to the key does not lead through it */
+	step->buffer = NULL;
 }
 
 /* Grows nodes into the empty range where the path ended at `level`, down to a leaf. */
@@ -833,8 +835,8 @@ lower_root(struct tree *tree)
 			err_clear(); /* not cached: the next change sees to it */
 			return;
 		}
-		child = node_child(buffer->data, 0);
-		is_lowered = node_count(buffer->data) == 1;
+		child = node_child(buffer->data, node_next_child(buffer->data, 0));
+		is_lowered = has_one_child(buffer->data);
 		cache_release(tree->env->cache, buffer);
 		if (!is_lowered)
 			return;

@@ -390,7 +390,7 @@ survives_every_failing_allocation(void **state)
 	(void)state;
 	for (uint64_t nth = 1;; nth++) {
 		struct world *w = world_open(NODE, 2, 16 << 20);
-		struct tree tree = grow(w);
+		struct tree tree = world_grow(w, TREE_CONTENT, 200, 1, VALUE);
 		struct told *told = told_new();
 		const struct tree_walk how = { tell_node, tell_entry, told, true };
 		struct tree_dismantle visit = dismantle_to(told, true);
