@@ -88,6 +88,7 @@ struct write_ring {
 	size_t submitted; /* of them */
 	size_t finished;  /* of them */
 	int first_error;
+	uint64_t first_error_addr;
 };
 
 static void
@@ -109,8 +110,10 @@ finish_oldest(struct write_ring *ring)
 
 	assert(ring->finished < ring->submitted);
 	device_wait(ring->dev, io);
-	if (io->result && !ring->first_error)
-		ring->first_error = fail(io->result, "writing block %" PRIu64, io->addr);
+	if (io->result && !ring->first_error) {
+		ring->first_error = io->result;
+		ring->first_error_addr = io->addr;
+	}
 	ring->finished++;
 }
 
@@ -172,5 +175,7 @@ cache_sync_all(struct cache *cache, struct buffer *const *buffers, size_t count)
 	submit_begun(&ring);
 	while (ring.finished < ring.begun)
 		finish_oldest(&ring);
-	return ring.first_error;
+	if (ring.first_error)
+		return fail(ring.first_error, "writing block %" PRIu64, ring.first_error_addr);
+	return 0;
 }

@@ -246,6 +246,7 @@ holds_the_limit_under_a_random_load_with_pins(void **state)
 			cache_assert_sound(world.cache);
 	}
 	assert_true(cache_stats(world.cache).bytes_max <= BUFFERS * cache__pool_bytes(1));
+	assert_true(cache_stats(world.cache).bytes_max > (BUFFERS - 4) * cache__pool_bytes(1));
 	assert_true(cache_stats(world.cache).evictions > 1000);
 	for (uint32_t i = 0; i < PINS; i++) {
 		if (pinned[i])

@@ -161,6 +161,33 @@ forgets_who_left_long_ago(void **state)
 	cache__fifo_fini(&world.fifo);
 }
 
+/* Where ghosts crowd each other out, the oldest goes. */
+static void
+remembers_the_last_to_leave(void **state)
+{
+	struct world world;
+	struct frame *left[30];
+	uint32_t remembered = 0;
+
+	(void)state;
+	init(&world);
+	add(&world, 0, FRAMES);
+	for (uint32_t i = 0; i < 10 * FRAMES; i++) {
+		struct frame *frame = cache__fifo_take_victim(&world.fifo);
+
+		frame->buffer.stamp++;
+		cache__fifo_add(&world.fifo, frame);
+	}
+	for (uint32_t i = 0; i < ARRAY_COUNT(left); i++)
+		left[i] = cache__fifo_take_victim(&world.fifo);
+	for (uint32_t i = 0; i < ARRAY_COUNT(left); i++) {
+		cache__fifo_add(&world.fifo, left[i]);
+		remembered += left[i]->queue == QUEUE_MAIN;
+	}
+	assert_true(remembered >= ARRAY_COUNT(left) - 3); /* sets are small */
+	cache__fifo_fini(&world.fifo);
+}
+
 static void
 never_takes_what_is_pinned(void **state)
 {
@@ -235,6 +262,7 @@ main(void)
 		cmocka_unit_test(takes_the_small_queue_down_to_a_tenth),
 		cmocka_unit_test(remembers_who_left_and_comes_back),
 		cmocka_unit_test(forgets_who_left_long_ago),
+		cmocka_unit_test(remembers_the_last_to_leave),
 		cmocka_unit_test(never_takes_what_is_pinned),
 		cmocka_unit_test(weighs_frames_by_their_blocks),
 		cmocka_unit_test(removes_from_anywhere),

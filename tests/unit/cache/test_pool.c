@@ -91,25 +91,34 @@ fills_a_chunk_before_it_makes_another(void **state)
 	cache__pool_fini(&pool);
 }
 
-/* A hole of one block is filled before a free run of four is broken. */
+/* A hole beside a taken block is filled before a free run of four is broken, though that is first.
+ */
 static void
 keeps_long_runs_whole(void **state)
 {
-	struct frame *first[4];
+	struct frame *head;
+	struct frame *four[2];
+	struct frame *one;
 	struct frame *refill;
 	struct pool pool;
 
 	(void)state;
 	init(&pool);
-	for (uint32_t i = 0; i < 3; i++)
-		first[i] = take(&pool, 1);
-	first[3] = take(&pool, 4);
-	assert_ptr_equal(first[3]->buffer.data, first[0]->buffer.data + 4 * BLOCK_BYTES);
+	head = take(&pool, 4);
+	four[0] = take(&pool, 4);
+	one = take(&pool, 1);
+	four[1] = take(&pool, 4);
+	cache__pool_put(&pool, head);
 	refill = take(&pool, 1);
-	assert_ptr_equal(refill->buffer.data, first[2]->buffer.data + BLOCK_BYTES);
+	assert_ptr_equal(refill->buffer.data, one->buffer.data + BLOCK_BYTES);
+	head = take(&pool, 4);
+	assert_true(head->buffer.data < four[0]->buffer.data);
+
+	cache__pool_put(&pool, head);
 	cache__pool_put(&pool, refill);
-	for (uint32_t i = 0; i < ARRAY_COUNT(first); i++)
-		cache__pool_put(&pool, first[i]);
+	cache__pool_put(&pool, one);
+	for (uint32_t i = 0; i < ARRAY_COUNT(four); i++)
+		cache__pool_put(&pool, four[i]);
 	cache__pool_fini(&pool);
 }
 
