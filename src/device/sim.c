@@ -3,20 +3,15 @@
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/lock.h"
-#include "base/num.h"
 #include "base/random.h"
 #include "device/driver.h"
+#include "device/sim_fault.h"
 #include "device/sim_store.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct fault {
-	struct sim_fault what;
-	uint64_t seen; /* calls of its kind, on its blocks */
-};
 
 /*
  * A request is executed in device_submit(), or waits in the list of pending ones: every request
@@ -38,9 +33,7 @@ struct sim_medium {
 	sim_hook hook;
 	void *hook_context;
 
-	struct fault faults[SIM_FAULTS_MAX];
-	size_t fault_count;
-	uint64_t faults_struck;
+	struct sim_fault_table faults;
 
 	bool reorders;
 	bool orders_barriers;
@@ -69,61 +62,6 @@ is_changing(const struct device_io *io)
 	return io->op != DEVICE_READ;
 }
 
-/* ---- Faults --------------------------------------------------------------------------------- */
-
-static enum device_op
-op_of_fault(enum sim_fault_kind kind)
-{
-	switch (kind) {
-	case SIM_FAIL_READ:
-		return DEVICE_READ;
-	case SIM_FAIL_FLUSH:
-		return DEVICE_FLUSH;
-	case SIM_FAIL_WRITE:
-	case SIM_LOSE_WRITE:
-	case SIM_MISDIRECT_WRITE:
-	case SIM_HOLD_WRITE:
-		return DEVICE_WRITE;
-	}
-	return DEVICE_WRITE;
-}
-
-static bool
-fault_touches(const struct sim_fault *fault, uint64_t addr, uint64_t blocks)
-{
-	return fault->blocks == 0 ||
-	       (addr < fault->addr + fault->blocks && fault->addr < addr + blocks);
-}
-
-/* The first fault that strikes this request; counts it for all faults of that kind. */
-static const struct sim_fault *
-find_fault(struct sim_medium *medium, const struct device_io *io, bool is_submission)
-{
-	const struct sim_fault *found = NULL;
-
-	mutex_assert_held(&medium->lock);
-	for (size_t i = 0; i < medium->fault_count; i++) {
-		struct fault *fault = &medium->faults[i];
-		const struct sim_fault *what = &fault->what;
-
-		if ((what->kind == SIM_HOLD_WRITE) != is_submission)
-			continue;
-		if (op_of_fault(what->kind) != io->op)
-			continue;
-		if (io->op != DEVICE_FLUSH && !fault_touches(what, io->addr, io->blocks))
-			continue;
-		fault->seen++;
-		if (what->call != SIM_ANY && fault->seen != what->call &&
-			!(what->persistent && fault->seen > what->call))
-			continue;
-		if (!found)
-			found = what;
-	}
-	if (found)
-		medium->faults_struck++;
-	return found;
-}
-
 /* ---- Execution ------------------------------------------------------------------------------ */
 
 /* The block `index` of a request's buffers. */
@@ -148,7 +86,7 @@ do_read(struct sim_medium *medium, const struct device_io *io)
 	uint8_t note[16];
 
 	medium->stats.reads++;
-	fault = find_fault(medium, io, false);
+	fault = sim_fault__find(&medium->faults, io, SIM_AT_EXECUTION);
 	for (uint64_t i = 0; i < io->blocks; i++) {
 		uint8_t *block = io_block(io, i);
 		int err =
@@ -164,23 +102,6 @@ do_read(struct sim_medium *medium, const struct device_io *io)
 	return 0;
 }
 
-/* Writes of a lost or misdirected call: where block `addr` really goes; false: nowhere. */
-static bool
-write_target(const struct sim_medium *medium, const struct sim_fault *fault,
-	const struct device_io *io, uint64_t *addr)
-{
-	uint64_t first;
-
-	if (!fault || !fault_touches(fault, *addr, 1))
-		return true;
-	if (fault->kind == SIM_LOSE_WRITE)
-		return false;
-	assert(fault->kind == SIM_MISDIRECT_WRITE);
-	first = fault->blocks == 0 ? io->addr : max_u64(io->addr, fault->addr);
-	*addr = fault->to_addr + (*addr - first);
-	return *addr < medium->store.blocks;
-}
-
 static int
 do_write(struct sim_medium *medium, const struct device_io *io)
 {
@@ -188,7 +109,7 @@ do_write(struct sim_medium *medium, const struct device_io *io)
 	const struct sim_fault *fault;
 
 	medium->stats.writes++;
-	fault = find_fault(medium, io, false);
+	fault = sim_fault__find(&medium->faults, io, SIM_AT_EXECUTION);
 	if (fault && fault->kind == SIM_FAIL_WRITE)
 		return fault->code;
 	/* A forced write behind a barrier takes all from before the barrier with it. */
@@ -199,10 +120,11 @@ do_write(struct sim_medium *medium, const struct device_io *io)
 			return err;
 	}
 	for (uint64_t i = 0; i < io->blocks; i++) {
-		uint64_t addr = io->addr + i;
+		uint64_t addr;
 		int err;
 
-		if (!write_target(medium, fault, io, &addr))
+		if (!sim_fault__target(fault, io, io->addr + i, &addr) ||
+			addr >= medium->store.blocks)
 			continue;
 		err = sim_store__write(&medium->store, addr, io_block(io, i), durability);
 		if (err)
@@ -218,7 +140,7 @@ do_flush(struct sim_medium *medium, const struct device_io *io)
 	int err;
 
 	medium->stats.flushes++;
-	fault = find_fault(medium, io, false);
+	fault = sim_fault__find(&medium->faults, io, SIM_AT_EXECUTION);
 	if (!fault)
 		return sim_store__flush(&medium->store, io->driver_number);
 	err = sim_store__forget(&medium->store);
@@ -418,7 +340,8 @@ sim_submit(struct device *dev, struct device_io *const *ios, size_t count)
 		mutex_lock(&medium->lock);
 		io->driver = sim;
 		io->driver_number = io->op == DEVICE_FLUSH ? stamp : REQUEST_READY;
-		if (io->op == DEVICE_WRITE && find_fault(medium, io, true))
+		if (io->op == DEVICE_WRITE &&
+			sim_fault__find(&medium->faults, io, SIM_AT_SUBMISSION))
 			io->driver_number = REQUEST_HELD;
 		waits = medium->reorders || is_held(io);
 		if (waits)
@@ -808,18 +731,10 @@ sim_set_hook(struct sim_medium *medium, sim_hook hook, void *context)
 int
 sim_add_fault(struct sim_medium *medium, const struct sim_fault *fault)
 {
-	int err = 0;
+	int err;
 
 	mutex_lock(&medium->lock);
-	if (medium->fault_count == SIM_FAULTS_MAX) {
-		err = fail(COP_ENOSPC, "%d faults at once are the most", SIM_FAULTS_MAX);
-	} else {
-		struct fault *added = &medium->faults[medium->fault_count++];
-
-		*added = (struct fault){ .what = *fault };
-		if (added->what.code == 0)
-			added->what.code = COP_EIO;
-	}
+	err = sim_fault__add(&medium->faults, fault);
 	mutex_unlock(&medium->lock);
 	return err;
 }
@@ -828,8 +743,7 @@ void
 sim_clear_faults(struct sim_medium *medium)
 {
 	mutex_lock(&medium->lock);
-	medium->fault_count = 0;
-	medium->faults_struck = 0;
+	sim_fault__clear(&medium->faults);
 	mutex_unlock(&medium->lock);
 }
 
@@ -839,7 +753,7 @@ sim_faults_struck(struct sim_medium *medium)
 	uint64_t struck;
 
 	mutex_lock(&medium->lock);
-	struck = medium->faults_struck;
+	struck = medium->faults.struck;
 	mutex_unlock(&medium->lock);
 	return struck;
 }

@@ -435,6 +435,60 @@ holds_a_write_back_from_a_flush(void **state)
 }
 
 static void
+releases_held_writes_to_whoever_waits(void **state)
+{
+	struct world *world = *state;
+	const struct sim_fault hold = { .kind = SIM_HOLD_WRITE };
+	uint8_t *late = block_buffer_alloc(2);
+	struct device_io ios[2];
+	struct device_io *const batch[] = { &ios[0], &ios[1] };
+
+	assert_non_null(late);
+	memset(late, 7, 2 * BLOCK_BYTES);
+	assert_int_equal(sim_add_fault(world->medium, &hold), 0);
+	for (uint64_t i = 0; i < 2; i++)
+		device_io_init(&ios[i], DEVICE_WRITE, i, 1, late + i * BLOCK_BYTES);
+	device_submit(world->dev, batch, 2);
+	device_wait(world->dev, &ios[0]);
+	assert_true(atomic_load(&ios[0].is_done));
+	assert_false(atomic_load(&ios[1].is_done)); /* nobody waits for it */
+
+	sim_clear_faults(world->medium);
+	sim_release(world->medium);
+	assert_false(atomic_load(&ios[1].is_done));
+	device_close(TAKE(world->dev));
+	assert_true(atomic_load(&ios[1].is_done));
+	assert_int_equal(ios[1].result, 0);
+	assert_int_equal(sim_open(world->medium, 0, &world->dev), 0);
+	assert_int_equal(get(world, 1), 7);
+	free(late);
+}
+
+static void
+lets_a_clone_decide_for_itself(void **state)
+{
+	struct world *world = *state;
+	unsigned seen = 0;
+	struct rng rng;
+
+	rng_seed(&rng, 3);
+	assert_int_equal(put(world, 1, 1), 0);
+	cycle(world, sim_choose_oldest, NULL);
+	for (int i = 0; i < 64; i++) {
+		struct sim_medium *clone;
+
+		assert_int_equal(sim_clone(world->medium, &clone), 0);
+		sim_set_choose(clone, sim_choose_random, &rng);
+		assert_int_equal(sim_peek(clone, 1, world->block), 0);
+		assert_true(world->block[0] <= 1);
+		seen |= 1U << world->block[0];
+		sim_free(clone);
+	}
+	assert_int_equal(seen, 3);
+	assert_int_equal(get(world, 1), 0);
+}
+
+static void
 count_done(struct device_io *io)
 {
 	int **next = io->context;
@@ -587,6 +641,8 @@ main(void)
 		TEST(loses_and_misdirects_writes_in_silence),
 		TEST(flips_a_bit_and_brings_back_stale_blocks),
 		TEST(holds_a_write_back_from_a_flush),
+		TEST(releases_held_writes_to_whoever_waits),
+		TEST(lets_a_clone_decide_for_itself),
 		TEST(reorders_completions_by_its_seed),
 		TEST(orders_writes_by_a_barrier),
 		TEST(forces_what_lies_before_the_barrier),
