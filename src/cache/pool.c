@@ -3,7 +3,7 @@
  *
  * A buffer of its own from aligned_alloc() would cost the page in front of it, where the allocator
  * keeps its header: 128 MiB resident for 64 MiB of single blocks, and 80 for runs of four. In
- * chunks it is 65. Runs of different lengths share chunks, so memory moves between data and nodes
+ * chunks it is 67. Runs of different lengths share chunks, so memory moves between data and nodes
  * as the load does; what was allocated together is evicted at about the same time, which keeps
  * free blocks together.
  *
