@@ -34,6 +34,16 @@ host_folder_remove(const struct host_folder *folder)
 		abort();
 }
 
+static void
+install(struct sock_filter *code, size_t count)
+{
+	const struct sock_fprog program = { .len = (unsigned short)count, .filter = code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		abort();
+}
+
 void
 host_refuse(long syscall_number, int host_errno)
 {
@@ -43,14 +53,25 @@ host_refuse(long syscall_number, int host_errno)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)host_errno),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	const struct sock_fprog program = {
-		.len = sizeof code / sizeof code[0],
-		.filter = code,
+
+	install(code, sizeof code / sizeof code[0]);
+}
+
+void
+host_refuse_argument(long syscall_number, int index, uint32_t value, int host_errno)
+{
+	/* The lower half of an argument of 64 bits. */
+	uint32_t at = (uint32_t)(offsetof(struct seccomp_data, args) + 8 * (size_t)index);
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)syscall_number, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, at),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)host_errno),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-		abort();
+	install(code, sizeof code / sizeof code[0]);
 }
 
 void

@@ -21,6 +21,9 @@ void host_folder_remove(const struct host_folder *folder);
 /* From now on `syscall_number` fails with `host_errno` in this process. */
 void host_refuse(long syscall_number, int host_errno);
 
+/* As host_refuse(), where the argument `index` of the call, from 0, is `value`. */
+void host_refuse_argument(long syscall_number, int index, uint32_t value, int host_errno);
+
 /* Runs `body` in a child and asserts that it returns 0. The child has no cmocka. */
 void host_in_child(int (*body)(void *context), void *context);
 

@@ -318,6 +318,108 @@ uses_threads_where_io_uring_is_refused(void **state)
 	}
 }
 
+/* A call of the host that fails, and what must come of the request that makes it. */
+struct failure {
+	long syscall_number;
+	int host_errno;
+	enum device_op op;
+	uint32_t flags;
+	uint32_t engine; /* DEVICE_NO_URING: by submission to the pool; 0: a blocking call */
+	int want;
+	const char *path;
+};
+
+static int
+meet_failure(void *context)
+{
+	const struct failure *failure = context;
+	const struct device_options options = { .flags = failure->engine };
+	uint8_t *block = block_buffer_alloc(1);
+	struct device_io io;
+	struct device_io *const batch[] = { &io };
+	struct device *dev;
+	int result = 0;
+
+	if (!block || device_open(failure->path, &options, &dev) != 0)
+		return 1;
+	memset(block, 0, BLOCK_BYTES);
+	host_refuse(failure->syscall_number, failure->host_errno);
+	if (failure->engine == DEVICE_NO_URING) {
+		bool has_buffer = failure->op == DEVICE_READ || failure->op == DEVICE_WRITE;
+
+		device_io_init(&io, failure->op, 1, 1, has_buffer ? block : NULL);
+		io.flags = failure->flags;
+		device_submit(dev, batch, 1);
+		device_wait(dev, &io);
+		result = io.result;
+	} else if (failure->op == DEVICE_READ) {
+		result = device_read(dev, 1, block, 1);
+	} else if (failure->op == DEVICE_WRITE) {
+		result = device_write(dev, 1, block, 1);
+	} else {
+		result = device_flush(dev);
+	}
+	device_close(dev);
+	free(block);
+	return result == failure->want ? 0 : 2;
+}
+
+static void
+tells_the_reason_of_the_host(void **state)
+{
+	static const struct failure failures[] = {
+		{ SYS_pread64, EIO, DEVICE_READ, 0, 0, COP_EIO, NULL },
+		{ SYS_pwrite64, EIO, DEVICE_WRITE, 0, 0, COP_EIO, NULL },
+		{ SYS_pwrite64, ENOSPC, DEVICE_WRITE, 0, 0, COP_ENOSPC, NULL },
+		{ SYS_fdatasync, EIO, DEVICE_FLUSH, 0, 0, COP_EIO, NULL },
+		{ SYS_pread64, EIO, DEVICE_READ, 0, DEVICE_NO_URING, COP_EIO, NULL },
+		{ SYS_pwrite64, ENOSPC, DEVICE_WRITE, 0, DEVICE_NO_URING, COP_ENOSPC, NULL },
+		{ SYS_fdatasync, EIO, DEVICE_FLUSH, 0, DEVICE_NO_URING, COP_EIO, NULL },
+		{ SYS_fallocate, EIO, DEVICE_DISCARD, 0, DEVICE_NO_URING, COP_EIO, NULL },
+
+		/* Not possible is not an error: a discard may do nothing, a flush forces too. */
+		{ SYS_fallocate, EOPNOTSUPP, DEVICE_DISCARD, 0, DEVICE_NO_URING, 0, NULL },
+		{ SYS_pwritev2, EOPNOTSUPP, DEVICE_WRITE, DEVICE_FUA, DEVICE_NO_URING, 0, NULL },
+		{ SYS_pwritev2, EIO, DEVICE_WRITE, DEVICE_FUA, DEVICE_NO_URING, COP_EIO, NULL },
+	};
+	struct host_folder *folder = *state;
+
+	device_close(create(folder, 4));
+	for (size_t i = 0; i < ARRAY_COUNT(failures); i++) {
+		struct failure failure = failures[i];
+
+		failure.path = folder->file;
+		host_in_child(meet_failure, &failure);
+	}
+}
+
+static int
+open_without_direct(void *context)
+{
+	uint8_t *block = block_buffer_alloc(1);
+	struct device *dev;
+	int err;
+
+	host_refuse_argument(SYS_fcntl, 2, O_DIRECT, EINVAL);
+	if (!block || device_open(context, &plain, &dev) != 0)
+		return 1;
+	if (((struct file *)dev)->is_direct)
+		return 2;
+	err = device_read(dev, 0, block, 1);
+	device_close(dev);
+	free(block);
+	return err ? 3 : 0;
+}
+
+static void
+goes_through_the_page_cache_where_it_must(void **state)
+{
+	struct host_folder *folder = *state;
+
+	device_close(create(folder, 4));
+	host_in_child(open_without_direct, folder->file);
+}
+
 /* Opens, says so, and holds the file until it is killed. */
 static void
 hold(const char *path, int ready)
@@ -512,6 +614,8 @@ main(void)
 		TEST(fails_where_the_file_was_cut_off),
 		TEST(goes_on_after_a_short_write),
 		TEST(uses_threads_where_io_uring_is_refused),
+		TEST(tells_the_reason_of_the_host),
+		TEST(goes_through_the_page_cache_where_it_must),
 		TEST(names_a_holder_and_outlives_it),
 		TEST(shares_a_device_among_readers),
 		TEST(tells_a_read_only_file),
