@@ -15,7 +15,7 @@
  * Promises
  *   - cache_get() gives bytes that have passed the request's own verifier, or come from
  *     cache_insert(): what another verifier let through is read again.
- *   - A pinned buffer is found by cache_peek() until it is dropped.
+ *   - What cache_peek() has found, it finds until that is unpinned or dropped.
  *   - Clean buffers plus dirty ones plus the reserve stay within the limit; only pins and the
  *     dirty buffers that their owner insists on can exceed it. Free memory between buffers of
  *     different lengths may come to another eighth.
