@@ -8,4 +8,7 @@
 /* ns since 1970, which may jump. */
 int64_t clock_wall_ns(void);
 
+/* ns since some time in the past; it only goes forward. For waiting. */
+int64_t clock_monotonic_ns(void);
+
 #endif

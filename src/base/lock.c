@@ -1,8 +1,14 @@
 #include "base/lock.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
+
+static const int64_t ns_per_second = 1000000000;
 
 /*
  * What this thread holds: a bit for each rank. Enough to assert the order, because no rank is ever
@@ -134,6 +140,23 @@ condition_wait(struct condition *condition, struct mutex *mutex)
 	mutex_assert_held(mutex);
 	host = pthread_cond_wait(&condition->condition, &mutex->mutex);
 	assert(host == 0);
+	(void)host;
+}
+
+void
+condition_wait_for(struct condition *condition, struct mutex *mutex, int64_t ns)
+{
+	int64_t until = clock_monotonic_ns() + ns;
+	struct timespec deadline = {
+		.tv_sec = until / ns_per_second,
+		.tv_nsec = until % ns_per_second,
+	};
+	int host;
+
+	mutex_assert_held(mutex);
+	host = pthread_cond_clockwait(
+		&condition->condition, &mutex->mutex, CLOCK_MONOTONIC, &deadline);
+	assert(host == 0 || host == ETIMEDOUT);
 	(void)host;
 }
 

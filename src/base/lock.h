@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Outermost first. */
 enum lock_rank {
@@ -54,6 +55,9 @@ MUST_CHECK int condition_init(struct condition *condition);
 void condition_fini(struct condition *condition);
 void condition_wait(struct condition *condition, struct mutex *mutex);
 void condition_wake_all(struct condition *condition);
+
+/* As condition_wait(), but for `ns` at most. */
+void condition_wait_for(struct condition *condition, struct mutex *mutex, int64_t ns);
 
 /* Asserts, in checked builds, that this thread holds no lock at all. */
 void lock_assert_none_held(void);

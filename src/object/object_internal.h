@@ -67,7 +67,8 @@ struct cop_object {
 	struct cop_object *next; /* in its bucket */
 	uint32_t refs;
 	bool is_orphan;       /* no links: freed by the last release */
-	bool is_going;        /* a change that takes it away is under way */
+	bool is_going;        /* a change that may take it away is under way */
+	bool is_removed;      /* it has been taken away */
 	uint64_t tickets;     /* handed out by the queue of changes */
 	uint64_t serving;     /* the ticket whose turn it is */
 	struct tree *content; /* opened when first asked for; released with the handle */
@@ -96,13 +97,21 @@ struct cop_volume {
 
 	/* Guarded by `lock`, rank LOCK_HANDLES. */
 	struct mutex lock;
-	struct condition changed; /* a queue moved on, a claim ended, or the thread should end */
+	struct condition changed; /* a queue moved on, or an object has ceased to be going */
+	struct condition wake;    /* the thread should end */
 	struct cop_object *buckets[HANDLE_BUCKETS];
 	uint64_t handles;
 	struct job_claim *claims; /* jobs that somebody is running */
 	bool is_closing;
 	int64_t checkpoint_due_ns; /* cop_poll(): when the next timed checkpoint is due, 0: never */
 };
+
+/*
+ * Structs of coppice.h, which begin with their size: to a caller who may know less of them than we
+ * do, and from one (NULL: all zero).
+ */
+void public_copy_out(void *out, const void *from, size_t known_bytes);
+void public_copy_in(void *to, const void *from, size_t known_bytes);
 
 /* ---- Operations ----------------------------------------------------------------------------- */
 
@@ -180,6 +189,9 @@ MUST_CHECK int handle_tree(struct cop_object *object, struct tree **out_tree);
 
 struct tree_name handle_tree_name(const struct cop_object *object);
 
+/* Frees what callers forgot to release. No other thread uses the volume. */
+void handles_free_all(struct cop_volume *volume);
+
 /* After a commit: has the object links? Decides what the last release does. */
 void handle_set_orphan(struct cop_object *object, bool is_orphan);
 
@@ -188,6 +200,13 @@ static inline struct tree_name
 objects_name(uint64_t branch)
 {
 	return (struct tree_name){ .branch = branch, .kind = TREE_OBJECTS };
+}
+
+/* Puts the object in front of an error's text. */
+static inline int
+fail_in_object(int err, const struct cop_object *object)
+{
+	return fail_in(err, "object %" PRIu64, object->id);
 }
 
 /* ---- Records -------------------------------------------------------------------------------- */
@@ -207,6 +226,10 @@ MUST_CHECK int record_load_by_id(
 
 /* Adds the record to the transaction: one message. */
 MUST_CHECK int record_put(struct tx *tx, uint64_t branch, uint64_t id, const struct record *record);
+
+/* The key {0, KEY_ORPHAN, id}. */
+enum { ORPHAN_KEY_BYTES = OBJECT_KEY_BYTES + 8 };
+struct view orphan_key(uint8_t out[static ORPHAN_KEY_BYTES], uint64_t id);
 
 /* Sets `changed_ns`, and `modified_ns` if asked, from the clock of the volume. */
 void record_touch(struct cop_volume *volume, struct record *record, bool modified);
@@ -237,21 +260,27 @@ MUST_CHECK int links_raised(struct tx *tx, const struct cop_object *object, uint
 
 /*
  * Adds to `tx` what follows from the record having lost a link (record->links is the new number):
- * the record; or, at 0, the orphan key; or, at 0 when nobody but the caller holds the object and
- * little hangs on it, its whole removal. At most DROP_MESSAGES_MAX messages. The object must be
- * one of the operation's. drop_end() must follow the commit, or its failure; it runs the job that
- * takes a large content apart.
+ * the record; or, at 0, record and orphan key; or, at 0 when nobody holds the object but the caller
+ * with one reference of its own, and little hangs on it, its whole removal. At most
+ * DROP_MESSAGES_MAX messages. The object must be one of the operation's. When it has succeeded,
+ * drop_end() must follow, with what became of the transaction; that runs the job which takes a
+ * large content apart. The transaction should be an emptying one.
  */
 struct drop {
 	struct cop_object *object;
 	bool is_removed;
 	bool is_orphan;
-	uint64_t job; /* 0: none */
+	bool has_job;
+	struct job_claim claim;
 };
-enum { DROP_MESSAGES_MAX = 24 };
+enum { DROP_MESSAGES_MAX = 16 };
 MUST_CHECK int drop_begin(struct operation *op, struct tx *tx, struct cop_object *object,
-	struct record *record, struct drop *out_drop);
-void drop_end(struct operation *op, const struct drop *drop, bool committed);
+	const struct record *record, struct drop *out_drop);
+
+/* The same for an object that is kept by its handles: it is not removed at once. */
+MUST_CHECK int drop_begin_kept(struct tx *tx, struct cop_object *object,
+	const struct record *record, struct drop *out_drop);
+void drop_end(struct operation *op, struct drop *drop, bool committed);
 
 /* ---- Data ----------------------------------------------------------------------------------- */
 

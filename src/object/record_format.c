@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "object/extent_format.h"
+#include "tree/tree.h"
 
 #include <assert.h>
 
@@ -36,10 +37,9 @@ enum {
 uint32_t
 record_content_max(uint32_t node_bytes)
 {
-	uint32_t bytes = node_bytes / 8;
+	uint32_t room = tree_value_bytes_max(node_bytes) - RECORD_FIXED_BYTES - COP_NAME_BYTES_MAX;
 
-	assert(bytes <= RECORD_CONTENT_MAX);
-	return bytes;
+	return (uint32_t)min_u64(room, node_bytes / 8);
 }
 
 size_t

@@ -75,7 +75,8 @@ struct record {
 	struct view content;
 };
 
-/* Bytes of content that a record may hold on a volume with such nodes: an eighth of a node. */
+/* Bytes of content that a record may hold on a volume with such nodes: an eighth of a node, or what
+ * is left of the largest value beside the longest name. */
 uint32_t record_content_max(uint32_t node_bytes);
 
 size_t record_bytes(const struct record *record);

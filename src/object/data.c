@@ -1,0 +1,576 @@
+/*
+ * Bytes in extents: reading them with their checksums verified, writing them to new blocks.
+ *
+ * A *span* is a range of bytes together with the caller's buffer. Where a block lies in memory
+ * follows from it: in the caller's buffer when that has the alignment that devices want, else in a
+ * bounce buffer. Blocks at the edges of which only a part belongs to the span are always bounced.
+ */
+
+#include "object/data_internal.h"
+
+#include "base/checksum.h"
+#include "cache/cache.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+	FETCH_CACHED_BYTES = 65536, /* reads below this size go through the cache */
+	FETCH_CACHED_BLOCKS = FETCH_CACHED_BYTES / BLOCK_BYTES + 1,
+};
+
+/* ---- Lists of extents ----------------------------------------------------------------------- */
+
+int
+extents_add(struct extents *extents, const struct extent *extent)
+{
+	if (extents->count == extents->capacity) {
+		size_t capacity = extents->capacity == 0 ? 8 : extents->capacity * 2;
+		struct extent *grown = realloc(extents->list, capacity * sizeof *grown);
+
+		if (!grown)
+			return fail(COP_ENOMEM, "list of extents");
+		extents->list = grown;
+		extents->capacity = capacity;
+	}
+	extents->list[extents->count++] = *extent;
+	return 0;
+}
+
+void
+extents_free(struct extents *extents)
+{
+	free(extents->list);
+	*extents = (struct extents){ 0 };
+}
+
+int
+extents_add_block(
+	struct extents *extents, uint64_t block, uint64_t addr, uint64_t birth, uint64_t checksum)
+{
+	struct extent *last = extents->count == 0 ? NULL : &extents->list[extents->count - 1];
+	struct extent made = {
+		.first = block, .addr = addr, .birth = birth, .blocks = 1, .checksums = { checksum }
+	};
+
+	if (last && last->flags == 0 && last->blocks < EXTENT_BLOCKS_MAX &&
+		last->first + last->blocks == block && last->addr + last->blocks == addr &&
+		last->birth == birth) {
+		last->checksums[last->blocks++] = checksum;
+		return 0;
+	}
+	return extents_add(extents, &made);
+}
+
+/* ---- Spans ---------------------------------------------------------------------------------- */
+
+static uint64_t
+span_first(const struct span *span)
+{
+	return span->offset / BLOCK_BYTES;
+}
+
+static uint64_t
+span_last(const struct span *span)
+{
+	return (span->offset + span->bytes - 1) / BLOCK_BYTES;
+}
+
+int
+span_init(struct span *span, uint64_t offset, void *buffer, size_t bytes)
+{
+	uint64_t blocks;
+
+	assert(bytes > 0);
+	*span = (struct span){ .offset = offset, .bytes = bytes, .buffer = buffer };
+	blocks = span_last(span) - span_first(span) + 1;
+	span->is_direct = ((uintptr_t)buffer - offset) % BLOCK_BYTES == 0;
+	span->bounce = block_buffer_alloc(span->is_direct ? 2 : blocks);
+	if (!span->bounce)
+		return fail(COP_ENOMEM, "buffer of %" PRIu64 " blocks", blocks);
+	return 0;
+}
+
+void
+span_fini(struct span *span)
+{
+	free(span->bounce);
+	span->bounce = NULL;
+}
+
+static bool
+span_block_is_whole(const struct span *span, uint64_t block)
+{
+	return block * BLOCK_BYTES >= span->offset &&
+	       (block + 1) * BLOCK_BYTES <= span->offset + span->bytes;
+}
+
+uint8_t *
+span_place(const struct span *span, uint64_t block)
+{
+	assert(block >= span_first(span));
+	assert(block <= span_last(span));
+	if (!span->is_direct)
+		return span->bounce + (block - span_first(span)) * BLOCK_BYTES;
+	if (span_block_is_whole(span, block))
+		return span->buffer + (block * BLOCK_BYTES - span->offset);
+	return span->bounce + (block == span_first(span) ? 0 : BLOCK_BYTES);
+}
+
+/* The part of a block that belongs to the span: where in the block, where in the buffer. */
+struct part {
+	size_t in_block;
+	size_t in_buffer;
+	size_t bytes;
+};
+
+static struct part
+span_part(const struct span *span, uint64_t block)
+{
+	uint64_t start = max_u64(block * BLOCK_BYTES, span->offset);
+	uint64_t end = min_u64((block + 1) * BLOCK_BYTES, span->offset + span->bytes);
+
+	return (struct part){
+		.in_block = start - block * BLOCK_BYTES,
+		.in_buffer = start - span->offset,
+		.bytes = end - start,
+	};
+}
+
+static bool
+span_is_in_buffer(const struct span *span, uint64_t block)
+{
+	return span->is_direct && span_block_is_whole(span, block);
+}
+
+void
+span_copy_in(const struct span *span)
+{
+	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
+		struct part part = span_part(span, block);
+
+		if (!span_is_in_buffer(span, block))
+			memcpy(span_place(span, block) + part.in_block,
+				span->buffer + part.in_buffer, part.bytes);
+	}
+}
+
+static void
+span_copy_out(const struct span *span)
+{
+	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
+		struct part part = span_part(span, block);
+
+		if (!span_is_in_buffer(span, block))
+			memcpy(span->buffer + part.in_buffer,
+				span_place(span, block) + part.in_block, part.bytes);
+	}
+}
+
+/* ---- Many requests at once ------------------------------------------------------------------ */
+
+int
+batch_init(struct batch *batch, size_t capacity)
+{
+	*batch = (struct batch){ .capacity = capacity };
+	batch->ios = calloc(capacity, sizeof *batch->ios);
+	batch->pointers = calloc(capacity, sizeof *batch->pointers);
+	if (!batch->ios || !batch->pointers) {
+		batch_fini(batch);
+		return fail(COP_ENOMEM, "%zu requests", capacity);
+	}
+	return 0;
+}
+
+void
+batch_fini(struct batch *batch)
+{
+	free(batch->ios);
+	free(batch->pointers);
+	*batch = (struct batch){ 0 };
+}
+
+void
+batch_add_block(struct batch *batch, enum device_op op, uint64_t addr, uint8_t *place)
+{
+	struct device_io *last = batch->count == 0 ? NULL : &batch->ios[batch->count - 1];
+
+	if (last && last->addr + last->blocks == addr &&
+		(uint8_t *)last->iov_one.iov_base + last->iov_one.iov_len == place) {
+		last->blocks++;
+		last->iov_one.iov_len += BLOCK_BYTES;
+		return;
+	}
+	assert(batch->count < batch->capacity);
+	batch->pointers[batch->count] = &batch->ios[batch->count];
+	device_io_init(&batch->ios[batch->count], op, addr, 1, place);
+	batch->count++;
+}
+
+void
+batch_submit(struct batch *batch, struct device *dev)
+{
+	if (batch->count > 0)
+		device_submit(dev, batch->pointers, batch->count);
+}
+
+int
+batch_wait(struct batch *batch, struct device *dev)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < batch->count; i++) {
+		device_wait(dev, &batch->ios[i]);
+		if (first == 0)
+			first = batch->ios[i].result;
+	}
+	return first;
+}
+
+/* ---- Reading -------------------------------------------------------------------------------- */
+
+/* Walks blocks and extents side by side. */
+struct seeker {
+	const struct extents *extents;
+	size_t at;
+};
+
+/* The extent that covers `block`; NULL for a hole. Blocks are asked in ascending order. */
+static const struct extent *
+seeker_find(struct seeker *seeker, uint64_t block)
+{
+	const struct extents *extents = seeker->extents;
+
+	while (seeker->at < extents->count && extent_last(&extents->list[seeker->at]) < block)
+		seeker->at++;
+	if (seeker->at == extents->count || extents->list[seeker->at].first > block)
+		return NULL;
+	return &extents->list[seeker->at];
+}
+
+static int
+extent_check_readable(const struct operation *op, const struct extent *extent)
+{
+	uint64_t blocks = volume_tree_env(op->volume->volume)->device_blocks;
+
+	if (extent->flags & EXTENT_COMPRESSED)
+		return fail(COP_EUNSUPPORTED, "compressed with algorithm %u", extent->algorithm);
+	if (extent->flags & EXTENT_ENCRYPTED)
+		return fail(COP_EUNSUPPORTED, "encrypted with key %" PRIu32, extent->key_id);
+	if (extent->addr >= blocks || extent->blocks > blocks - extent->addr)
+		return fail(COP_EFORMAT,
+			"extent at block %" PRIu64 " is past the end of the volume", extent->addr);
+	return 0;
+}
+
+static int
+fail_in_block(int err, uint64_t block)
+{
+	return fail_in(err, "bytes %" PRIu64 "-%" PRIu64, block * BLOCK_BYTES,
+		block * BLOCK_BYTES + BLOCK_BYTES - 1);
+}
+
+static int
+verify_block(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
+{
+	(void)context;
+	assert(blocks == 1);
+	if (checksum64(data, BLOCK_BYTES) != stamp)
+		return fail(COP_ECHECKSUM, "data at block %" PRIu64 ": checksum", addr);
+	return 0;
+}
+
+/*
+ * Small reads: block by block through the cache. A request's own error text is lost when another
+ * thread was the one that read, so it is said again here.
+ */
+static int
+fetch_cached(struct operation *op, const struct extents *extents, const struct span *span)
+{
+	struct cache *cache = volume_cache(op->volume->volume);
+	struct cache_request requests[FETCH_CACHED_BLOCKS];
+	uint64_t blocks[FETCH_CACHED_BLOCKS];
+	struct seeker seeker = { .extents = extents };
+	size_t count = 0;
+	int err = 0;
+
+	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
+		const struct extent *extent = seeker_find(&seeker, block);
+		struct part part = span_part(span, block);
+
+		if (!extent || extent->flags & EXTENT_UNWRITTEN) {
+			memset(span->buffer + part.in_buffer, 0, part.bytes);
+			continue;
+		}
+		err = extent_check_readable(op, extent);
+		if (err)
+			return fail_in_block(err, block);
+		blocks[count] = block;
+		requests[count++] = (struct cache_request){
+			.addr = extent->addr + (block - extent->first),
+			.stamp = extent->checksums[block - extent->first],
+			.blocks = 1,
+			.verify = verify_block,
+		};
+	}
+	if (count == 0)
+		return 0;
+
+	/* Each request has its own result, looked at below. */
+	(void)!cache_get_many(cache, requests, count);
+	for (size_t i = 0; i < count; i++) {
+		struct part part = span_part(span, blocks[i]);
+
+		if (requests[i].result == 0) {
+			memcpy(span->buffer + part.in_buffer,
+				requests[i].buffer->data + part.in_block, part.bytes);
+			cache_release(cache, requests[i].buffer);
+		} else if (err == 0) {
+			err = fail(requests[i].result, "data at block %" PRIu64 ": %s",
+				requests[i].addr, cop_error_sentence(requests[i].result));
+			err = fail_in_block(err, blocks[i]);
+		}
+	}
+	return err;
+}
+
+static int
+verify_span(const struct extents *extents, const struct span *span)
+{
+	struct seeker seeker = { .extents = extents };
+
+	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
+		const struct extent *extent = seeker_find(&seeker, block);
+		int err;
+
+		if (!extent || extent->flags & EXTENT_UNWRITTEN)
+			continue;
+		err = verify_block(NULL, extent->addr + (block - extent->first),
+			extent->checksums[block - extent->first], span_place(span, block), 1);
+		if (err)
+			return fail_in_block(err, block);
+	}
+	return 0;
+}
+
+/* Which block a failed request belongs to, by its place in memory. */
+static int
+fail_in_request(const struct batch *batch, const struct span *span)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct device_io *io = &batch->ios[i];
+
+		if (io->result == 0)
+			continue;
+		for (uint64_t block = span_first(span); block <= span_last(span); block++) {
+			if (span_place(span, block) != io->iov_one.iov_base)
+				continue;
+			return fail_in(fail(io->result, "data at block %" PRIu64 ": %s", io->addr,
+					       cop_error_sentence(io->result)),
+				"bytes %" PRIu64 "-%" PRIu64, block * BLOCK_BYTES,
+				(block + io->blocks) * BLOCK_BYTES - 1);
+		}
+	}
+	return 0;
+}
+
+/* Large reads: straight from the device, all at once. */
+static int
+fetch_direct(struct operation *op, const struct extents *extents, const struct span *span)
+{
+	struct device *dev = op->volume->dev;
+	struct seeker seeker = { .extents = extents };
+	struct batch batch;
+	int err;
+
+	/* An extent is one request, or up to three where the edges of the span are bounced. */
+	err = batch_init(&batch, extents->count + 4);
+	if (err)
+		return err;
+	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
+		const struct extent *extent = seeker_find(&seeker, block);
+
+		if (!extent || extent->flags & EXTENT_UNWRITTEN) {
+			memset(span_place(span, block), 0, BLOCK_BYTES);
+			continue;
+		}
+		err = extent_check_readable(op, extent);
+		if (err) {
+			err = fail_in_block(err, block);
+			goto out;
+		}
+		batch_add_block(&batch, DEVICE_READ, extent->addr + (block - extent->first),
+			span_place(span, block));
+	}
+	batch_submit(&batch, dev);
+	err = batch_wait(&batch, dev);
+	if (err) {
+		err = fail_in_request(&batch, span);
+		goto out;
+	}
+	err = verify_span(extents, span);
+	if (err)
+		goto out;
+	span_copy_out(span);
+
+out:
+	batch_fini(&batch);
+	return err;
+}
+
+int
+data_fetch(struct operation *op, const struct extents *extents, uint64_t offset, void *buffer,
+	size_t bytes)
+{
+	struct span span;
+	int err;
+
+	if (bytes == 0)
+		return 0;
+	if (bytes < FETCH_CACHED_BYTES) {
+		span = (struct span){ .offset = offset, .bytes = bytes, .buffer = buffer };
+		return fetch_cached(op, extents, &span);
+	}
+	err = span_init(&span, offset, buffer, bytes);
+	if (err)
+		return err;
+	err = fetch_direct(op, extents, &span);
+	span_fini(&span);
+	return err;
+}
+
+/* ---- Writing -------------------------------------------------------------------------------- */
+
+int
+data_store(struct operation *op, struct tx *tx, const void *data, size_t bytes,
+	struct extents *out_extents)
+{
+	struct device *dev = op->volume->dev;
+	uint64_t blocks = div_up(bytes, BLOCK_BYTES);
+	uint64_t birth = volume_generation(op->volume->volume);
+	struct extents extents = { 0 };
+	struct batch batch = { 0 };
+	uint8_t *padded = NULL;
+	uint64_t goal = 0;
+	uint64_t done = 0;
+	int err;
+
+	assert(bytes > 0);
+	padded = block_buffer_alloc(blocks);
+	if (!padded)
+		return fail(COP_ENOMEM, "buffer of %" PRIu64 " blocks", blocks);
+	memcpy(padded, data, bytes);
+	memset(padded + bytes, 0, blocks * BLOCK_BYTES - bytes);
+	err = batch_init(&batch, blocks);
+	if (err == 0)
+		err = tx_admit(tx, blocks);
+	while (err == 0 && done < blocks) {
+		struct run run;
+
+		err = tx_take(tx, SPACE_SMALL_DATA, goal, (uint32_t)(blocks - done), &run);
+		for (uint32_t i = 0; err == 0 && i < run.blocks; i++, done++) {
+			uint8_t *place = padded + done * BLOCK_BYTES;
+
+			batch_add_block(&batch, DEVICE_WRITE, run.addr + i, place);
+			err = extents_add_block(&extents, done, run.addr + i, birth,
+				checksum64(place, BLOCK_BYTES));
+		}
+		if (err == 0)
+			goal = run.addr + run.blocks;
+	}
+	if (err)
+		goto out;
+	batch_submit(&batch, dev);
+	err = batch_wait(&batch, dev);
+	if (err) {
+		err = fail(err, "writing %" PRIu64 " blocks of data: %s", blocks,
+			cop_error_sentence(err));
+		goto out;
+	}
+	*out_extents = extents;
+	extents = (struct extents){ 0 };
+
+out:
+	extents_free(&extents);
+	batch_fini(&batch);
+	free(padded);
+	return err;
+}
+
+int
+data_release(struct tx *tx, const struct extents *extents)
+{
+	struct run run = { 0 };
+
+	for (size_t i = 0; i < extents->count; i++) {
+		const struct extent *extent = &extents->list[i];
+		uint32_t blocks = extent_stored_blocks(extent);
+		int err;
+
+		if (run.blocks > 0 && run.addr + run.blocks == extent->addr) {
+			run.blocks += blocks;
+			continue;
+		}
+		if (run.blocks > 0) {
+			err = tx_release(tx, run);
+			if (err)
+				return err;
+		}
+		run = (struct run){ .addr = extent->addr, .blocks = blocks };
+	}
+	return run.blocks > 0 ? tx_release(tx, run) : 0;
+}
+
+/* ---- Values with extents of their own ------------------------------------------------------- */
+
+size_t
+blob_encode(uint32_t bytes, const struct extents *extents, uint8_t *out, size_t capacity)
+{
+	struct writer w = writer_over(out, capacity);
+
+	write_le32(&w, bytes);
+	for (size_t i = 0; i < extents->count; i++)
+		extent_encode_listed(&extents->list[i], &w);
+	assert(!w.bad);
+	return w.at;
+}
+
+int
+extents_decode(struct reader *r, struct extents *out_extents)
+{
+	struct extents extents = { 0 };
+	uint64_t end = 0;
+
+	while (!reader_is_done(r)) {
+		struct extent extent;
+		int err = extent_decode_listed(r, &extent);
+
+		if (err == 0 && extent.first < end)
+			err = fail(COP_EFORMAT, "extents overlap at block %" PRIu64, extent.first);
+		if (err == 0)
+			err = extents_add(&extents, &extent);
+		if (err) {
+			extents_free(&extents);
+			return err;
+		}
+		end = extent_last(&extent) + 1;
+	}
+	*out_extents = extents;
+	return 0;
+}
+
+int
+blob_decode(struct view value, uint32_t *out_bytes, struct extents *out_extents)
+{
+	struct reader r = reader_over(value.data, value.bytes);
+	uint32_t bytes = read_le32(&r);
+	int err;
+
+	if (r.bad)
+		return fail(COP_EFORMAT, "value in extents: cut short");
+	err = extents_decode(&r, out_extents);
+	if (err)
+		return fail_in(err, "value in extents");
+	*out_bytes = bytes;
+	return 0;
+}

@@ -1,0 +1,53 @@
+#ifndef COPPICE_OBJECT_DATA_INTERNAL_H
+#define COPPICE_OBJECT_DATA_INTERNAL_H
+
+/*
+ * data_internal: the parts of data.c that changes of content are built from.
+ */
+
+#include "device/device.h"
+#include "object/object_internal.h"
+
+/* Adds a block of written data, to the last extent if it goes on there. COP_ENOMEM. */
+MUST_CHECK int extents_add_block(
+	struct extents *extents, uint64_t block, uint64_t addr, uint64_t birth, uint64_t checksum);
+
+/* Listed extents to the end of the reader: ascending, without overlaps. COP_EFORMAT. */
+MUST_CHECK int extents_decode(struct reader *r, struct extents *out_extents);
+
+/* A range of bytes, the caller's buffer, and whole blocks of memory for it. */
+struct span {
+	uint64_t offset;
+	size_t bytes;
+	uint8_t *buffer; /* borrowed; only read when it is written from */
+	uint8_t *bounce; /* owned */
+	bool is_direct;  /* whole blocks lie in `buffer` */
+};
+
+/* `bytes` is not 0. COP_ENOMEM. */
+MUST_CHECK int span_init(struct span *span, uint64_t offset, void *buffer, size_t bytes);
+void span_fini(struct span *span);
+
+/* Where a block of the span lies: BLOCK_BYTES bytes. */
+uint8_t *span_place(const struct span *span, uint64_t block);
+
+/* Copies the caller's bytes into the places that are not in its buffer. */
+void span_copy_in(const struct span *span);
+
+/* Requests that go to the device together; neighbours in address and memory become one. */
+struct batch {
+	struct device_io *ios;
+	struct device_io **pointers;
+	size_t count;
+	size_t capacity;
+};
+
+MUST_CHECK int batch_init(struct batch *batch, size_t capacity);
+void batch_fini(struct batch *batch);
+void batch_add_block(struct batch *batch, enum device_op op, uint64_t addr, uint8_t *place);
+void batch_submit(struct batch *batch, struct device *dev);
+
+/* Waits for all; the first error. */
+MUST_CHECK int batch_wait(struct batch *batch, struct device *dev);
+
+#endif

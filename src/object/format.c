@@ -1,0 +1,225 @@
+/* Making volumes. */
+
+#include "object/object_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LOOK_BLOCKS = 1024 }; /* at the front and at the end of a device, for data that it holds */
+
+/* ---- On a device that is open ---------------------------------------------------------------- */
+
+/* Nobody in particular owns it. */
+static int
+make_root(struct cop_volume *volume)
+{
+	static const struct cop_new new = {
+		.size_bytes = sizeof new,
+		.kind = COP_DIRECTORY,
+		.mode = 0755,
+	};
+	static const struct birth birth = {
+		.branch = BRANCH_MAIN,
+		.id = OBJECT_ROOT,
+		.links = 2, /* its own "." and ".." */
+		.parent = OBJECT_ROOT,
+	};
+	struct operation op;
+	struct tx *tx;
+	int err = change_begin(&op, volume, NULL, 0);
+
+	if (err)
+		return err;
+	err = tx_begin(volume->volume, &op.visit, false, &tx);
+	if (err)
+		goto out;
+	err = record_put_new(&op, tx, &new, &birth);
+	if (err) {
+		tx_abort(tx);
+		goto out;
+	}
+	err = change_commit(&op, tx);
+
+out:
+	change_end(&op);
+	return err;
+}
+
+static struct volume_format_options
+options_below(const struct cop_format_options *options, uint64_t device_size_blocks)
+{
+	struct volume_format_options below = {
+		.volume_blocks = options->volume_bytes / BLOCK_BYTES,
+		.label = options->label,
+		.node_bytes = options->node_bytes,
+		.metadata_copies = options->metadata_copies,
+		.journal_blocks = div_up(options->journal_bytes, BLOCK_BYTES),
+	};
+
+	if (options->volume_bytes == 0)
+		below.volume_blocks = device_size_blocks;
+	return below;
+}
+
+int
+cop_format_on_with(struct device *dev, const struct cop_format_options *options,
+	const struct cop_sources *sources)
+{
+	struct cop_format_options given;
+	struct cop_open_options open = COP_INIT(open);
+	struct volume_format_options below;
+	struct cop_volume *volume;
+	int err;
+
+	public_copy_in(&given, options, sizeof given);
+	below = options_below(&given, device_blocks(dev));
+	if (below.volume_blocks > device_blocks(dev))
+		return fail(COP_EINVAL,
+			"%s has %" PRIu64 " bytes, fewer than the %" PRIu64 " asked for",
+			device_name(dev), device_blocks(dev) * BLOCK_BYTES, given.volume_bytes);
+	open.cache_bytes = COP_CACHE_BYTES_MIN;
+	if (sources) {
+		below.random = open.random = sources->random;
+		below.clock_ns = open.clock_ns = sources->clock_ns;
+		below.context = open.context = sources->context;
+	}
+	err = volume_format(dev, &below);
+	if (err)
+		return err;
+	err = cop_open_on(dev, &open, &volume);
+	if (err)
+		return err;
+	err = make_root(volume);
+	if (err) {
+		cop_abandon(volume);
+		return err;
+	}
+	return cop_close(volume);
+}
+
+int
+cop_format_on(struct device *dev, const struct cop_format_options *options)
+{
+	return cop_format_on_with(dev, options, NULL);
+}
+
+/* ---- On a path ------------------------------------------------------------------------------- */
+
+static bool
+is_zero(const uint8_t *bytes, size_t count)
+{
+	return count == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0);
+}
+
+static int
+look_for_data(struct device *dev, uint64_t addr, uint64_t blocks, bool *out_found)
+{
+	uint8_t *buffer;
+	int err;
+
+	if (blocks == 0)
+		return 0;
+	buffer = block_buffer_alloc(blocks);
+	if (!buffer)
+		return fail(COP_ENOMEM, "buffer of %" PRIu64 " blocks", blocks);
+	err = device_read(dev, addr, buffer, blocks);
+	if (err == 0 && !is_zero(buffer, blocks * BLOCK_BYTES))
+		*out_found = true;
+	free(buffer);
+	return err;
+}
+
+/* Refuses a device with anything but zeros at its front or end, or with a volume's superblocks. */
+static int
+check_is_empty(struct device *dev)
+{
+	uint64_t blocks = device_blocks(dev);
+	uint64_t part = min_u64(blocks, LOOK_BLOCKS);
+	struct superblock newest;
+	struct superblock previous;
+	bool found = false;
+	int err;
+
+	err = look_for_data(dev, 0, part, &found);
+	if (err == 0 && !found)
+		err = look_for_data(dev, blocks - part, part, &found);
+	if (err)
+		return err;
+	if (!found && volume_find_superblock(dev, &newest, &previous) == COP_ENOTVOLUME) {
+		err_clear();
+		return 0;
+	}
+	return fail(COP_EEXIST, "%s holds data", device_name(dev));
+}
+
+/* Makes the file that is not there. On failure it is not there again. */
+static int
+format_new_file(const char *device, const char *path, const struct cop_format_options *options)
+{
+	struct volume_format_options below = options_below(options, 0);
+	struct device_options device_options = {
+		.flags = DEVICE_CREATE | (options->preallocate ? DEVICE_PREALLOCATE : 0),
+		.create_bytes = options->volume_bytes,
+	};
+	struct device *dev;
+	int err;
+
+	if (options->volume_bytes == 0)
+		return fail(COP_EINVAL, "%s: a new file needs a size", path);
+	/* Before there is a file: an option that makes no sense leaves none behind. */
+	err = volume_format_options_complete(&below);
+	if (err)
+		return err;
+	err = device_open(device, &device_options, &dev);
+	if (err)
+		return err;
+	err = cop_format_on(dev, options);
+	device_close(dev);
+	if (err && path)
+		(void)unlink(path); /* the first error is the one to tell */
+	return err;
+}
+
+static int
+format_existing(const char *device, const struct cop_format_options *options)
+{
+	struct device_options device_options = { 0 };
+	struct volume_format_options below;
+	struct device *dev;
+	int err;
+
+	err = device_open(device, &device_options, &dev);
+	if (err)
+		return err;
+	if (!options->force)
+		err = check_is_empty(dev);
+	below = options_below(options, device_blocks(dev));
+	if (err == 0)
+		err = volume_format_options_complete(&below);
+	if (err == 0 && (below.volume_blocks > device_blocks(dev) || options->preallocate)) {
+		device_close(dev);
+		device_options.flags =
+			DEVICE_GROW | (options->preallocate ? DEVICE_PREALLOCATE : 0);
+		device_options.create_bytes = below.volume_blocks * BLOCK_BYTES;
+		err = device_open(device, &device_options, &dev);
+		if (err)
+			return err;
+	}
+	if (err == 0)
+		err = cop_format_on(dev, options);
+	device_close(dev);
+	return err;
+}
+
+int
+cop_format(const char *device, const struct cop_format_options *options)
+{
+	struct cop_format_options given;
+	const char *path = NULL;
+
+	public_copy_in(&given, options, sizeof given);
+	if (device_url_is_host_path(device, &path) && access(path, F_OK) != 0)
+		return format_new_file(device, path, &given);
+	return format_existing(device, &given);
+}

@@ -1,0 +1,578 @@
+/*
+ * Jobs: work on the volume that is too large for one transaction.
+ *
+ *   dismantle   a dead content tree is walked leaf by leaf; each step releases what the leaf's
+ *               extents hold and the nodes that are finished with, and moves the cursor on
+ *   trim        a range of an object's content, which its record declares a hole, is freed extent
+ *               by extent; the last step takes the range out of the record
+ *
+ * The record of a job lies in the catalog, and each step changes it, or ends it, in the transaction
+ * that does the step's work. So after a crash a job goes on where it was. Whoever caused a job runs
+ * it before the call returns; the claim keeps others away meanwhile.
+ */
+
+#include "object/content_internal.h"
+#include "object/job_format.h"
+#include "object/reclaim.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+	TRIM_EXTENTS_MAX = 48,    /* in one step, where there is room */
+	DISMANTLE_RUNS_MAX = 256, /* released in one step */
+	DISMANTLE_NODES_MAX = TREE_LEVELS_MAX,
+};
+
+static const struct tree_name catalog_name = { .kind = TREE_CATALOG };
+
+/* ---- Claims --------------------------------------------------------------------------------- */
+
+static bool
+is_claimed_locked(const struct cop_volume *volume, uint64_t number)
+{
+	for (const struct job_claim *claim = volume->claims; claim; claim = claim->next) {
+		if (claim->number == number)
+			return true;
+	}
+	return false;
+}
+
+static bool
+job_claim(struct cop_volume *volume, uint64_t number, struct job_claim *claim)
+{
+	bool is_free;
+
+	mutex_lock(&volume->lock);
+	is_free = !is_claimed_locked(volume, number);
+	if (is_free) {
+		*claim = (struct job_claim){ .number = number, .next = volume->claims };
+		volume->claims = claim;
+	}
+	mutex_unlock(&volume->lock);
+	return is_free;
+}
+
+void
+job_claim_new(struct cop_volume *volume, struct job_claim *claim)
+{
+	bool is_mine = job_claim(volume, volume_next_job(volume->volume), claim);
+
+	assert(is_mine); /* the number is new */
+	(void)is_mine;
+}
+
+void
+job_unclaim(struct cop_volume *volume, struct job_claim *claim)
+{
+	struct job_claim **link = &volume->claims;
+
+	mutex_lock(&volume->lock);
+	while (*link != claim)
+		link = &(*link)->next;
+	*link = claim->next;
+	mutex_unlock(&volume->lock);
+}
+
+/* ---- Records of jobs ------------------------------------------------------------------------ */
+
+static int
+put_job(struct tx *tx, uint64_t number, const struct job *job)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[JOB_BYTES_MAX];
+
+	return tx_put(
+		tx, catalog_name, catalog_key(key, CATALOG_JOB, number), job_encode(job, value));
+}
+
+static int
+delete_job(struct tx *tx, uint64_t number)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+
+	return tx_delete(tx, catalog_name, catalog_key(key, CATALOG_JOB, number));
+}
+
+static int
+load_job(struct cop_volume *volume, uint64_t number, struct job *out_job)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[JOB_BYTES_MAX];
+	size_t bytes;
+	int err = tree_get(volume->catalog, catalog_key(key, CATALOG_JOB, number), value,
+		sizeof value, &bytes);
+
+	if (err == COP_ERANGE)
+		err = fail(COP_EFORMAT, "job record of %zu bytes", bytes);
+	if (err == 0)
+		err = job_decode(view_of(value, bytes), out_job);
+	return err ? fail_in(err, "job %" PRIu64, number) : 0;
+}
+
+int
+job_put_dismantle(struct tx *tx, const struct cop_object *object, uint64_t number)
+{
+	struct tree_name name = handle_tree_name(object);
+	struct job job = {
+		.program = JOB_DISMANTLE,
+		.tree_kind = name.kind,
+		.branch = object->branch,
+		.object = object->id,
+	};
+	uint8_t key[CATALOG_KEY_BYTES];
+	int err = put_job(tx, number, &job);
+
+	if (err)
+		return err;
+	return tx_bury_tree(tx, name, catalog_key(key, CATALOG_JOB, number), JOB_ROOT_AT);
+}
+
+int
+job_put_trim(struct tx *tx, const struct cop_object *object, uint64_t number)
+{
+	struct job job = {
+		.program = JOB_TRIM,
+		.branch = object->branch,
+		.object = object->id,
+	};
+
+	return put_job(tx, number, &job);
+}
+
+/* ---- Dismantling ---------------------------------------------------------------------------- */
+
+/* What one step of tree_dismantle() has found. */
+struct remains {
+	const struct tree_cursor *cursor;
+	struct run runs[DISMANTLE_RUNS_MAX];
+	size_t run_count;
+	struct tree_pointer nodes[DISMANTLE_NODES_MAX];
+	size_t node_count;
+	struct tree_cursor resume; /* the first entry that was too much for this step */
+	bool is_full;
+};
+
+static void
+remains_entry(void *context, struct view key, struct view value)
+{
+	struct remains *remains = context;
+	struct view cursor = view_of(remains->cursor->key, remains->cursor->bytes);
+	struct run *last = remains->run_count == 0 ? NULL : &remains->runs[remains->run_count - 1];
+	struct extent extent;
+	uint32_t blocks;
+
+	if (remains->is_full || view_compare(key, cursor) < 0)
+		return;
+	if (extent_decode_entry(key, value, &extent) != 0) {
+		err_clear(); /* its blocks stay allocated, as for a node that cannot be read */
+		return;
+	}
+	blocks = extent_stored_blocks(&extent);
+	if (last && last->addr + last->blocks == extent.addr) {
+		last->blocks += blocks;
+		return;
+	}
+	if (remains->run_count == DISMANTLE_RUNS_MAX) {
+		remains->is_full = true;
+		memcpy(remains->resume.key, key.data, key.bytes);
+		remains->resume.bytes = (uint32_t)key.bytes;
+		return;
+	}
+	remains->runs[remains->run_count++] = (struct run){ .addr = extent.addr, .blocks = blocks };
+}
+
+/* Directories have no extents: only their nodes are freed. */
+static void
+remains_name(void *context, struct view key, struct view value)
+{
+	(void)context;
+	(void)key;
+	(void)value;
+}
+
+static void
+remains_node(void *context, const struct tree_pointer *pointer)
+{
+	struct remains *remains = context;
+
+	assert(remains->node_count < DISMANTLE_NODES_MAX);
+	remains->nodes[remains->node_count++] = *pointer;
+}
+
+static int
+collect_remains(struct cop_volume *volume, const struct job *job, struct remains *remains,
+	struct tree_cursor *out_next, bool *out_done)
+{
+	struct tree_dismantle visit = {
+		.entry = job->tree_kind == TREE_CONTENT ? remains_entry : remains_name,
+		.node = remains_node,
+		.context = remains,
+	};
+	struct tree_env *env = volume_tree_env(volume->volume);
+	int err;
+
+	if (job->root.levels == 0) {
+		*out_done = true;
+		return 0;
+	}
+	for (;;) {
+		remains->cursor = &job->cursor;
+		remains->run_count = 0;
+		remains->node_count = 0;
+		remains->is_full = false;
+		err = tree_dismantle(
+			env, job->tree_kind, &job->root, &job->cursor, &visit, out_next, out_done);
+		if (!err_is_damage(err) || visit.skip_damaged)
+			break;
+		/* What cannot be read cannot be freed; all else is. */
+		err_clear();
+		visit.skip_damaged = true;
+	}
+	if (err == 0 && remains->is_full) {
+		*out_next = remains->resume;
+		*out_done = false;
+		remains->node_count = 0; /* the leaf comes again */
+	}
+	return err;
+}
+
+static int
+release_remains(struct tx *tx, const struct remains *remains)
+{
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < remains->run_count; i++)
+		err = tx_release(tx, remains->runs[i]);
+	for (size_t i = 0; err == 0 && i < remains->node_count; i++)
+		err = tx_release_node(tx, &remains->nodes[i]);
+	return err;
+}
+
+static int
+dismantle_step(struct operation *op, uint64_t number, bool *out_done)
+{
+	struct cop_volume *volume = op->volume;
+	struct tree_cursor next = { 0 };
+	struct remains *remains = NULL;
+	struct tx *tx = NULL;
+	struct job job;
+	bool done = false;
+	int err;
+
+	err = load_job(volume, number, &job);
+	if (err)
+		return err;
+	remains = calloc(1, sizeof *remains);
+	if (!remains)
+		return fail(COP_ENOMEM, "job %" PRIu64, number);
+	err = collect_remains(volume, &job, remains, &next, &done);
+	if (err == 0)
+		err = tx_begin(volume->volume, &op->visit, true, &tx);
+	if (err)
+		goto out;
+	job.cursor = next;
+	err = done ? delete_job(tx, number) : put_job(tx, number, &job);
+	if (err == 0)
+		err = release_remains(tx, remains);
+	if (err == 0)
+		err = change_commit(op, TAKE(tx));
+	if (err == 0)
+		*out_done = done;
+
+out:
+	tx_abort(tx);
+	free(remains);
+	return err;
+}
+
+int
+job_run_dismantle(struct operation *op, uint64_t number)
+{
+	bool done = false;
+	int err = 0;
+
+	while (err == 0 && !done)
+		err = dismantle_step(op, number, &done);
+	return err;
+}
+
+/* ---- Trimming ------------------------------------------------------------------------------- */
+
+static int
+trim_commit(struct operation *op, struct cop_object *object, const struct loaded *loaded,
+	const struct extents *extents, bool is_last, uint64_t number)
+{
+	struct record next = loaded->record;
+	struct tx *tx = NULL;
+	int err = tx_begin(op->volume->volume, &op->visit, true, &tx);
+
+	for (size_t i = 0; err == 0 && i < extents->count; i++) {
+		err = content_delete_extent(tx, object, &extents->list[i]);
+		next.allocated_blocks -= extent_stored_blocks(&extents->list[i]);
+	}
+	if (err == 0)
+		err = data_release(tx, extents);
+	if (err == 0 && is_last) {
+		next.trim_first = 0;
+		next.trim_end = 0;
+		if (number != 0)
+			err = delete_job(tx, number);
+	}
+	if (err == 0)
+		err = record_put(tx, object->branch, object->id, &next);
+	if (err) {
+		tx_abort(tx);
+		return err;
+	}
+	return change_commit(op, tx);
+}
+
+/* The range is free already, or the object gone: only the record of the job is left. */
+static int
+trim_end(struct operation *op, uint64_t number)
+{
+	struct tx *tx = NULL;
+	int err;
+
+	if (number == 0)
+		return 0;
+	err = tx_begin(op->volume->volume, &op->visit, true, &tx);
+	if (err)
+		return err;
+	err = delete_job(tx, number);
+	if (err) {
+		tx_abort(tx);
+		return err;
+	}
+	return change_commit(op, tx);
+}
+
+static int
+trim_step(struct operation *op, struct cop_object *object, uint64_t number, size_t *max,
+	bool *out_done)
+{
+	struct extents extents = { 0 };
+	struct loaded loaded;
+	struct gather gather = { .unmasked = true };
+	bool more;
+	int err = record_load(object, &loaded);
+
+	if (err)
+		return err;
+	if (loaded.record.trim_end == 0) {
+		*out_done = true;
+		return trim_end(op, number);
+	}
+	gather.first = loaded.record.trim_first;
+	gather.end = loaded.record.trim_end;
+	gather.max = *max;
+	err = content_gather(object, &loaded.record, &gather, &extents, &more);
+	if (err)
+		return err;
+	err = trim_commit(op, object, &loaded, &extents, !more, number);
+	extents_free(&extents);
+	if (err == COP_ENOSPC && *max > 1) {
+		err_clear();
+		*max = *max / 4 > 1 ? *max / 4 : 1;
+		return 0;
+	}
+	if (err == 0)
+		*out_done = !more;
+	return err;
+}
+
+int
+trim_run(struct operation *op, struct cop_object *object, uint64_t number)
+{
+	size_t max = TRIM_EXTENTS_MAX;
+	bool done = false;
+	int err = 0;
+
+	while (err == 0 && !done)
+		err = trim_step(op, object, number, &max, &done);
+	return err;
+}
+
+/* ---- Finding jobs --------------------------------------------------------------------------- */
+
+struct finder {
+	uint64_t number;
+	uint64_t object; /* 0: any */
+	struct job job;
+	bool is_found;
+	uint64_t count;
+};
+
+static bool
+is_job_key(struct view key)
+{
+	return key.bytes == CATALOG_KEY_BYTES && key.data[0] == CATALOG_JOB;
+}
+
+static bool
+find_job_entry(void *context, struct view key, struct view value)
+{
+	struct finder *finder = context;
+	struct job job;
+
+	if (!is_job_key(key))
+		return false;
+	if (job_decode(value, &job) != 0) {
+		err_clear(); /* check reports it */
+		return true;
+	}
+	if (finder->object != 0 && (job.program != JOB_TRIM || job.object != finder->object))
+		return true;
+	finder->number = get_be64(key.data + 1);
+	finder->job = job;
+	finder->is_found = true;
+	return false;
+}
+
+/* The first job at or after `from`; of an object, its trimming. */
+static int
+find_job(struct cop_volume *volume, uint64_t from, uint64_t object, struct finder *finder)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+
+	*finder = (struct finder){ .object = object };
+	return tree_scan(
+		volume->catalog, catalog_key(key, CATALOG_JOB, from), 0, find_job_entry, finder);
+}
+
+static bool
+count_job_entry(void *context, struct view key, struct view value)
+{
+	uint64_t *count = context;
+
+	(void)value;
+	if (!is_job_key(key))
+		return false;
+	*count += 1;
+	return true;
+}
+
+int
+trim_finish(struct operation *op, struct cop_object *object)
+{
+	struct finder finder;
+	int err = find_job(op->volume, 0, object->id, &finder);
+
+	return err ? err : trim_run(op, object, finder.is_found ? finder.number : 0);
+}
+
+/* ---- What was left behind ------------------------------------------------------------------- */
+
+/* One step of a job that is claimed, or all of it. */
+static int
+run_trim(struct cop_volume *volume, const struct finder *finder, bool whole)
+{
+	struct cop_object *object = NULL;
+	struct operation op;
+	size_t max = TRIM_EXTENTS_MAX;
+	bool done;
+	int err;
+
+	operation_begin(&op, volume);
+	err = handle_open(&op, finder->job.branch, finder->job.object, &object);
+	operation_end(&op);
+	if (err && err != COP_ENOENT)
+		return err;
+	err = change_begin(&op, volume, &object, object ? 1 : 0);
+	if (err == 0) {
+		if (!object)
+			err = trim_end(&op, finder->number);
+		else if (whole)
+			err = trim_run(&op, object, finder->number);
+		else
+			err = trim_step(&op, object, finder->number, &max, &done);
+		change_end(&op);
+	}
+	cop_release(object);
+	return err;
+}
+
+static int
+run_job(struct cop_volume *volume, const struct finder *finder, bool whole)
+{
+	struct operation op;
+	bool done;
+	int err;
+
+	if (finder->job.program == JOB_TRIM)
+		return run_trim(volume, finder, whole);
+	err = change_begin(&op, volume, NULL, 0);
+	if (err)
+		return err;
+	if (whole)
+		err = job_run_dismantle(&op, finder->number);
+	else
+		err = dismantle_step(&op, finder->number, &done);
+	change_end(&op);
+	return err;
+}
+
+void
+jobs_run_all(struct cop_volume *volume)
+{
+	uint64_t from = 0;
+
+	for (;;) {
+		struct job_claim claim;
+		struct operation op;
+		struct finder finder;
+		int err;
+
+		operation_begin(&op, volume);
+		err = find_job(volume, from, 0, &finder);
+		operation_end(&op);
+		if (err || !finder.is_found)
+			break;
+		if (job_claim(volume, finder.number, &claim)) {
+			/* What fails stays for the next time. */
+			(void)!run_job(volume, &finder, true);
+			job_unclaim(volume, &claim);
+		}
+		from = finder.number + 1;
+	}
+	err_clear();
+}
+
+int
+reclaim_step(struct cop_volume *volume, uint64_t *out_pending)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint64_t pending = 0;
+	uint64_t from = 0;
+	struct operation op;
+	int err;
+
+	for (;;) {
+		struct job_claim claim;
+		struct finder finder;
+
+		operation_begin(&op, volume);
+		err = find_job(volume, from, 0, &finder);
+		operation_end(&op);
+		if (err)
+			return err;
+		if (!finder.is_found)
+			break;
+		from = finder.number + 1;
+		if (!job_claim(volume, finder.number, &claim))
+			continue;
+		err = run_job(volume, &finder, false);
+		job_unclaim(volume, &claim);
+		if (err)
+			return err;
+		break;
+	}
+	operation_begin(&op, volume);
+	err = tree_scan(
+		volume->catalog, catalog_key(key, CATALOG_JOB, 0), 0, count_job_entry, &pending);
+	operation_end(&op);
+	if (err == 0)
+		*out_pending = pending;
+	return err;
+}

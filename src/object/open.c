@@ -1,0 +1,413 @@
+/* Volumes as callers see them: opening, closing, making durable, telling. */
+
+#include "object/open.h"
+
+#include "object/object_internal.h"
+#include "object/reclaim.h"
+#include "space/geometry.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static const uint64_t cache_bytes_default = UINT64_C(256) << 20;
+static const int64_t checkpoint_every_ns = INT64_C(5000000000);
+
+/* ---- The background thread ------------------------------------------------------------------- */
+
+/* A checkpoint every five seconds, when there is something to make durable. */
+static void *
+background(void *context)
+{
+	struct cop_volume *volume = context;
+
+	mutex_lock(&volume->lock);
+	while (!volume->is_closing) {
+		condition_wait_for(&volume->wake, &volume->lock, checkpoint_every_ns);
+		if (volume->is_closing)
+			break;
+		mutex_unlock(&volume->lock);
+		/* What fails is kept by the volume, and told to the next change or sync. */
+		if (volume_is_dirty(volume->volume) && volume_checkpoint(volume->volume) != 0)
+			err_clear();
+		mutex_lock(&volume->lock);
+	}
+	mutex_unlock(&volume->lock);
+	return NULL;
+}
+
+static int
+start_thread(struct cop_volume *volume)
+{
+	int host = pthread_create(&volume->thread, NULL, background, volume);
+
+	if (host != 0)
+		return fail_errno(host, "background thread");
+	volume->has_thread = true;
+	return 0;
+}
+
+static void
+stop_thread(struct cop_volume *volume)
+{
+	mutex_lock(&volume->lock);
+	volume->is_closing = true;
+	condition_wake_all(&volume->wake);
+	mutex_unlock(&volume->lock);
+	if (volume->has_thread)
+		(void)pthread_join(volume->thread, NULL); /* it is joinable and not ours */
+	volume->has_thread = false;
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+static int
+make_handle(struct cop_volume **out_volume)
+{
+	struct cop_volume *volume = calloc(1, sizeof *volume);
+	int err;
+
+	if (!volume)
+		return fail(COP_ENOMEM, "volume");
+	err = mutex_init(&volume->lock, LOCK_HANDLES);
+	if (err)
+		goto undo_volume;
+	err = condition_init(&volume->changed);
+	if (err)
+		goto undo_lock;
+	err = condition_init(&volume->wake);
+	if (err)
+		goto undo_changed;
+	*out_volume = volume;
+	return 0;
+
+undo_changed:
+	condition_fini(&volume->changed);
+undo_lock:
+	mutex_fini(&volume->lock);
+undo_volume:
+	free(volume);
+	return err;
+}
+
+/* Frees all of it; the device goes back to who opened it. */
+static void
+free_handle(struct cop_volume *volume)
+{
+	handles_free_all(volume);
+	volume_close(volume->volume);
+	if (volume->owns_device)
+		device_close(volume->dev);
+	condition_fini(&volume->wake);
+	condition_fini(&volume->changed);
+	mutex_fini(&volume->lock);
+	free(volume);
+}
+
+static int
+check_options(const struct cop_open_options *options)
+{
+	if (options->cache_bytes != 0 && options->cache_bytes < COP_CACHE_BYTES_MIN)
+		return fail(COP_EINVAL, "a cache of %" PRIu64 " bytes; the least is %" PRIu64,
+			options->cache_bytes, COP_CACHE_BYTES_MIN);
+	if (options->threads > 1)
+		return fail(COP_EINVAL, "%" PRIu32 " background threads; 0 or 1 are possible",
+			options->threads);
+	return 0;
+}
+
+static int
+open_below(struct cop_volume *volume, const struct cop_open_options *options)
+{
+	struct volume_options below = {
+		.read_only = options->read_only || device_is_read_only(volume->dev),
+		.no_flush = options->no_flush,
+		.cache_bytes =
+			options->cache_bytes == 0 ? cache_bytes_default : options->cache_bytes,
+		.random = options->random,
+		.clock_ns = options->clock_ns,
+		.context = options->context,
+	};
+	uint32_t node_bytes;
+	int err;
+
+	err = volume_open(volume->dev, &below, &volume->volume);
+	if (err)
+		return err;
+	node_bytes = volume_node_bytes(volume->volume);
+	volume->content_max = record_content_max(node_bytes);
+	assert(RECORD_FIXED_BYTES + COP_NAME_BYTES_MAX + volume->content_max <=
+		tree_value_bytes_max(node_bytes));
+	err = volume_tree_open(
+		volume->volume, (struct tree_name){ .kind = TREE_CATALOG }, &volume->catalog);
+	if (err)
+		return err;
+	return volume_tree_open(volume->volume, objects_name(BRANCH_MAIN), &volume->objects);
+}
+
+int
+cop_open_on(
+	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume)
+{
+	struct cop_open_options given;
+	struct cop_volume *volume = NULL;
+	int err;
+
+	public_copy_in(&given, options, sizeof given);
+	err = check_options(&given);
+	if (err)
+		return err;
+	err = make_handle(&volume);
+	if (err)
+		return err;
+	volume->dev = dev;
+	err = open_below(volume, &given);
+	if (err)
+		goto out;
+	if (!volume_is_read_only(volume->volume)) {
+		reclaim_after_open(volume);
+		if (given.threads > 0)
+			err = start_thread(volume);
+	}
+	if (err)
+		goto out;
+	*out_volume = TAKE(volume);
+
+out:
+	if (volume)
+		free_handle(volume);
+	return err;
+}
+
+int
+cop_open(const char *device, const struct cop_open_options *options, struct cop_volume **out_volume)
+{
+	struct cop_open_options given;
+	struct device_options device_options = { 0 };
+	struct device *dev;
+	int err;
+
+	public_copy_in(&given, options, sizeof given);
+	if (given.read_only)
+		device_options.flags = DEVICE_READ_ONLY | DEVICE_NO_LOCK;
+	err = device_open(device, &device_options, &dev);
+	if (err)
+		return err;
+	err = cop_open_on(dev, &given, out_volume);
+	if (err) {
+		device_close(dev);
+		return err;
+	}
+	(*out_volume)->owns_device = true;
+	return 0;
+}
+
+void
+cop_abandon(struct cop_volume *volume)
+{
+	if (!volume)
+		return;
+	stop_thread(volume);
+	free_handle(volume);
+}
+
+int
+cop_close(struct cop_volume *volume)
+{
+	int err;
+
+	if (!volume)
+		return 0;
+	stop_thread(volume);
+	err = cop_sync(volume);
+	free_handle(volume);
+	return err;
+}
+
+struct volume *
+cop_volume_below(struct cop_volume *volume)
+{
+	return volume->volume;
+}
+
+/* ---- Making durable -------------------------------------------------------------------------- */
+
+int
+cop_sync(struct cop_volume *volume)
+{
+	if (volume_is_read_only(volume->volume))
+		return 0;
+	return volume_checkpoint(volume->volume);
+}
+
+int
+cop_settle(struct cop_volume *volume)
+{
+	if (volume_is_read_only(volume->volume))
+		return 0;
+	jobs_run_all(volume);
+	return volume_settle(volume->volume);
+}
+
+/* Is the timed checkpoint due? The time runs from when something to do was first seen. */
+static bool
+checkpoint_is_due(struct cop_volume *volume)
+{
+	int64_t now = volume_now_ns(volume->volume);
+	bool is_dirty = volume_is_dirty(volume->volume);
+	bool is_due = false;
+
+	mutex_lock(&volume->lock);
+	if (!is_dirty) {
+		volume->checkpoint_due_ns = 0;
+	} else if (volume->checkpoint_due_ns == 0) {
+		volume->checkpoint_due_ns = now + checkpoint_every_ns;
+	} else if (now >= volume->checkpoint_due_ns) {
+		volume->checkpoint_due_ns = 0;
+		is_due = true;
+	}
+	mutex_unlock(&volume->lock);
+	return is_due;
+}
+
+int
+cop_poll(struct cop_volume *volume, uint64_t *out_pending)
+{
+	int err;
+
+	if (volume_is_read_only(volume->volume)) {
+		*out_pending = 0;
+		return 0;
+	}
+	if (checkpoint_is_due(volume)) {
+		err = volume_checkpoint(volume->volume);
+		if (err)
+			return err;
+	}
+	return reclaim_step(volume, out_pending);
+}
+
+/* ---- Telling --------------------------------------------------------------------------------- */
+
+static int
+info_of(const struct superblock *sb, const struct device *dev, struct cop_volume_info *out_info)
+{
+	struct geometry geometry;
+	int err = geometry_init(&geometry, sb->blocks, sb->ag_blocks, sb->journal_blocks);
+
+	if (err)
+		return err;
+	*out_info = (struct cop_volume_info){
+		.format_version = SUPERBLOCK_VERSION,
+		.volume_bytes = sb->blocks * BLOCK_BYTES,
+		.device_bytes = device_blocks(dev) * BLOCK_BYTES,
+		.block_bytes = BLOCK_BYTES,
+		.node_bytes = sb->node_bytes,
+		.metadata_copies = sb->metadata_copies,
+		.ag_blocks = sb->ag_blocks,
+		.ag_count = geometry.ag_count,
+		.journal_bytes = sb->journal_blocks * BLOCK_BYTES,
+		.generation = sb->generation,
+		.created_ns = sb->created_ns,
+		.checkpoint_ns = sb->checkpoint_ns,
+		.incompat = sb->incompat,
+		.ro_compat = sb->ro_compat,
+		.compat = sb->compat,
+		.flags = sb->flags &
+			 (COP_VOLUME_ENCRYPTION | COP_VOLUME_COMPRESSION | COP_VOLUME_BOOT),
+		.clean = (sb->flags & SUPERBLOCK_CLEAN) != 0,
+	};
+	memcpy(out_info->uuid, sb->uuid, sizeof out_info->uuid);
+	memcpy(out_info->label, sb->label, sizeof out_info->label);
+	return 0;
+}
+
+int
+cop_volume_info(struct cop_volume *volume, struct cop_volume_info *out_info)
+{
+	struct cop_volume_info info;
+	struct superblock sb;
+	int err;
+
+	volume_superblock(volume->volume, &sb);
+	err = info_of(&sb, volume->dev, &info);
+	if (err == 0)
+		public_copy_out(out_info, &info, sizeof info);
+	return err;
+}
+
+int
+cop_probe_on(struct device *dev, struct cop_volume_info *out_info)
+{
+	struct cop_volume_info info;
+	struct superblock newest;
+	struct superblock previous;
+	int err = volume_find_superblock(dev, &newest, &previous);
+
+	if (err == 0)
+		err = info_of(&newest, dev, &info);
+	if (err == 0)
+		public_copy_out(out_info, &info, sizeof info);
+	return err;
+}
+
+int
+cop_probe(const char *device, struct cop_volume_info *out_info)
+{
+	struct device_options options = { .flags = DEVICE_READ_ONLY | DEVICE_NO_LOCK };
+	struct device *dev;
+	int err = device_open(device, &options, &dev);
+
+	if (err)
+		return err;
+	err = cop_probe_on(dev, out_info);
+	device_close(dev);
+	return err;
+}
+
+int
+cop_space(struct cop_volume *volume, struct cop_space *out_space)
+{
+	struct space *below = volume_space(volume->volume);
+	struct cop_space space = { 0 };
+	struct superblock sb;
+
+	volume_superblock(volume->volume, &sb);
+	space.volume_bytes = sb.blocks * BLOCK_BYTES;
+	space.free_bytes = space_free_blocks(below) * BLOCK_BYTES;
+	space.used_bytes = space.volume_bytes - space.free_bytes;
+	space.available_bytes = space_available_blocks(below) * BLOCK_BYTES;
+	space.pending_bytes = space_pending_blocks(below) * BLOCK_BYTES;
+	space.objects = volume_objects(volume->volume);
+	public_copy_out(out_space, &space, sizeof space);
+	return 0;
+}
+
+int
+cop_stats(struct cop_volume *volume, struct cop_stats *out_stats)
+{
+	struct device_stats device = device_stats(volume->dev);
+	struct cache_stats cache = cache_stats(volume_cache(volume->volume));
+	struct volume_stats below = volume_stats(volume->volume);
+	struct cop_stats stats = {
+		.device_reads = device.reads,
+		.device_writes = device.writes,
+		.device_flushes = device.flushes,
+		.device_read_bytes = device.read_bytes,
+		.device_written_bytes = device.written_bytes,
+		.device_syscalls = device.syscalls,
+		.device_depth_max = device.in_flight_max,
+		.cache_hits = cache.hits,
+		.cache_misses = cache.misses,
+		.cache_evictions = cache.evictions,
+		.cache_bytes = cache.bytes,
+		.cache_bytes_max = cache.bytes_max,
+		.node_reads = atomic_load(&volume_tree_env(volume->volume)->node_reads),
+		.nodes_written = below.nodes_written,
+		.checkpoints = below.checkpoints,
+		.transactions = below.transactions,
+		.repairs = below.repairs,
+	};
+
+	public_copy_out(out_stats, &stats, sizeof stats);
+	return 0;
+}

@@ -1,0 +1,119 @@
+#include "world.h"
+
+#include "base/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void
+world_must(int err, const char *call, const char *file, int line)
+{
+	if (err == 0)
+		return;
+	fprintf(stderr, "%s:%d: %s: %s: %s (%s)\n", file, line, call, cop_error_name(err),
+		cop_error_text(), err_place());
+	abort();
+}
+
+static int
+world_random(void *context, void *buffer, size_t bytes)
+{
+	struct world *world = context;
+	struct rng rng;
+
+	rng_seed(&rng, world->seed++);
+	rng_bytes(&rng, buffer, bytes);
+	return 0;
+}
+
+static int64_t
+world_clock(void *context)
+{
+	struct world *world = context;
+
+	return world->now_ns += 1000;
+}
+
+static void
+open_volume(struct world *world)
+{
+	struct cop_open_options options = COP_INIT(options);
+
+	options.cache_bytes = COP_CACHE_BYTES_MIN;
+	options.random = world_random;
+	options.clock_ns = world_clock;
+	options.context = world;
+	must(cop_open_on(world->dev, &options, &world->volume));
+	must(cop_root(world->volume, NULL, &world->root));
+}
+
+void
+world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed)
+{
+	struct device_options device_options = { 0 };
+	struct cop_format_options options = COP_INIT(options);
+	struct cop_sources sources = {
+		.random = world_random,
+		.clock_ns = world_clock,
+		.context = world,
+	};
+	char url[64];
+
+	*world = (struct world){ .seed = seed, .now_ns = INT64_C(1700000000000000000) };
+	snprintf(url, sizeof url, "mem:%llu", (unsigned long long)bytes);
+	must(device_open(url, &device_options, &world->dev));
+	options.node_bytes = node_bytes;
+	must(cop_format_on_with(world->dev, &options, &sources));
+	open_volume(world);
+}
+
+void
+world_fini(struct world *world)
+{
+	cop_release(world->root);
+	must(cop_close(world->volume));
+	device_close(world->dev);
+}
+
+void
+world_reopen(struct world *world, bool abandoned)
+{
+	cop_release(world->root);
+	if (abandoned)
+		cop_abandon(world->volume);
+	else
+		must(cop_close(world->volume));
+	open_volume(world);
+}
+
+struct cop_object *
+world_file(struct world *world)
+{
+	struct cop_new new = COP_INIT(new);
+	struct cop_object *object;
+
+	new.kind = COP_FILE;
+	new.mode = 0644;
+	must(cop_allocate(world->root, &new, &object));
+	must(cop_ref(object));
+	return object;
+}
+
+void
+world_bytes(uint64_t seed, uint8_t *out, size_t bytes)
+{
+	struct rng rng;
+
+	rng_seed(&rng, seed);
+	rng_bytes(&rng, out, bytes);
+}
+
+uint64_t
+world_free_bytes(struct world *world)
+{
+	struct cop_space space = COP_INIT(space);
+
+	must(cop_settle(world->volume));
+	must(cop_space(world->volume, &space));
+	return space.free_bytes;
+}

@@ -1,0 +1,37 @@
+#ifndef COPPICE_TESTS_OBJECT_WORLD_H
+#define COPPICE_TESTS_OBJECT_WORLD_H
+
+/*
+ * world: a volume on a disk in memory, with a clock and random numbers that repeat.
+ */
+
+#include "object/object_internal.h"
+
+struct world {
+	struct device *dev;
+	struct cop_volume *volume;
+	struct cop_object *root;
+	uint64_t seed;
+	int64_t now_ns;
+};
+
+/* Formats and opens; node_bytes 0: by the size. */
+void world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed);
+void world_fini(struct world *world);
+
+/* Closes and opens again; abandoned: without a checkpoint. */
+void world_reopen(struct world *world, bool abandoned);
+
+/* A file without a name, that keeps one reference, so that it outlives its handle. */
+struct cop_object *world_file(struct world *world);
+
+/* Fills with bytes that follow from `seed`. */
+void world_bytes(uint64_t seed, uint8_t *out, size_t bytes);
+
+uint64_t world_free_bytes(struct world *world);
+
+/* Calls that must succeed; a failure prints the library's text. */
+#define must(call) world_must((call), #call, __FILE__, __LINE__)
+void world_must(int err, const char *call, const char *file, int line);
+
+#endif
