@@ -33,6 +33,7 @@ check__report(struct checker *checker, const struct finding *finding, const char
 	problem.bytes = finding->bytes;
 	problem.block = finding->block;
 	problem.text = text;
+	problem.path = checker->objects.levels > 0 ? check__path(checker, finding->object) : NULL;
 	checker->options->problem(checker->options->context, &problem);
 }
 

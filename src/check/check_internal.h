@@ -8,6 +8,7 @@
  *   references.c   the window of blocks: who refers to what, against the bitmaps
  *   objects.c      the walk over trees and records
  *   tallies.c      the window of object numbers: names against back references
+ *   path.c         the path of an object
  *   data.c         reading and verifying blocks of data
  */
 
@@ -68,6 +69,9 @@ struct data_queue {
 	size_t count;
 };
 
+/* A longer path is not told. */
+enum { CHECK_PATH_BYTES = 16384 };
+
 struct checker {
 	struct device *dev;
 	const struct cop_check_options *options;
@@ -85,6 +89,9 @@ struct checker {
 	struct tallies tallies;
 	struct data_queue data;
 	uint64_t objects_found;
+
+	struct tree_root objects;    /* of the newest checkpoint, once the catalog was read */
+	char path[CHECK_PATH_BYTES]; /* of the problem that is being reported */
 
 	int err; /* what ends the check: no memory, the device gone, or the caller said stop */
 };
@@ -104,6 +111,11 @@ void check__report(struct checker *checker, const struct finding *finding, const
 
 /* Counts bytes for the progress; false when the caller said stop (checker->err is set). */
 bool check__progress(struct checker *checker, uint64_t bytes);
+
+/* ---- path.c */
+
+/* The path of an object in the newest checkpoint, until the next call; NULL: not known. */
+const char *check__path(struct checker *checker, uint64_t id);
 
 /* ---- references.c */
 

@@ -568,6 +568,8 @@ objects__walk(struct checker *checker, const struct superblock *sb)
 	if (catalog.has_branch && !checker->err) {
 		walker.objects = catalog.branch.objects;
 		walker.what = "object tree";
+		if (!checker->is_previous)
+			checker->objects = catalog.branch.objects;
 		walk_tree(&walker, TREE_OBJECTS, &catalog.branch.objects, visit_object_key);
 		finish_object(&walker);
 	} else if (!checker->err) {
