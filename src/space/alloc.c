@@ -108,6 +108,13 @@ struct best {
 	uint32_t looks;
 };
 
+static bool
+is_enough(const struct search *search, const struct best *best)
+{
+	return best->blocks >= search->want_blocks ||
+	       (best->blocks > 0 && best->looks >= LOOKS_MAX);
+}
+
 /* May read. Looks at the AGs of [from, end) until one has all that is wanted, or enough were
  * looked at. */
 static int
@@ -116,7 +123,7 @@ look_between(struct space *space, const struct search *search, uint8_t class, ui
 {
 	struct space_filter filter = { .class = class, .chunks = search->what == WHAT_CHUNK };
 
-	for (uint64_t ag = from; best->blocks < search->want_blocks; ag++) {
+	for (uint64_t ag = from; !is_enough(search, best); ag++) {
 		struct space_ag *loaded;
 		struct bitmap_run run;
 		bool found;
@@ -134,39 +141,41 @@ look_between(struct space *space, const struct search *search, uint8_t class, ui
 			*best = (struct best){ ag, run.count, best->looks };
 		if (search->what == WHAT_DATA && run.count < search->want_blocks)
 			space__lower_class(loaded, space__class(run.count));
-		if (++best->looks >= LOOKS_MAX && best->blocks > 0)
-			return 0;
+		best->looks++;
 	}
 	return 0;
 }
 
-/* May read. Where the longest run near the goal is; best.blocks 0: nowhere. */
+/*
+ * May read. Where the longest run near the goal is, or the longest of LOOKS_MAX looks; best.blocks
+ * 0: nowhere. First where there may be all that is wanted, then where there may be more than what
+ * was seen.
+ */
 static int
 look_everywhere(struct space *space, const struct search *search, struct best *out_best)
 {
 	uint64_t goal_ag = min_u64(
 		search->goal_addr / space->geometry.ag_blocks, space->geometry.ag_count - 1);
 	uint8_t class = space__class(search->want_blocks);
+	struct best best = { 0 };
 
 	/* Chunks and fragments are not what classes count: any run will do. */
 	if (search->what == WHAT_FRAGMENTS)
 		class = 1;
 	for (;;) {
-		struct best best = { 0 };
 		int err = look_between(
 			space, search, class, goal_ag, space->geometry.ag_count, &best);
 
-		if (!err && best.blocks < search->want_blocks &&
-			(best.blocks == 0 || best.looks < LOOKS_MAX))
+		if (!err && !is_enough(search, &best))
 			err = look_between(space, search, class, 0, goal_ag, &best);
 		if (err)
 			return err;
-		if (best.blocks > 0 || class == 1 || search->what == WHAT_CHUNK ||
-			space->root.class_bound == 0) {
+		class = (uint8_t)min_u64(class - 1U, space->root.class_bound);
+		if (is_enough(search, &best) || search->what == WHAT_CHUNK ||
+			class <= space__class(best.blocks)) {
 			*out_best = best;
 			return 0;
 		}
-		class = (uint8_t)min_u64(class - 1U, space->root.class_bound);
 	}
 }
 

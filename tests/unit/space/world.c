@@ -29,17 +29,16 @@ used_now(const struct world *world)
 	return used;
 }
 
-void
-world_init(struct world *world, uint64_t blocks, uint32_t node_blocks, uint64_t seed)
+static void
+init(struct world *world, uint64_t blocks, uint32_t ag_blocks, uint64_t journal_blocks,
+	uint32_t node_blocks, uint64_t seed)
 {
 	*world = (struct world){ .node_blocks = node_blocks, .node_copies = 2 };
 	rng_seed(&world->rng, seed);
 	rng_bytes(&world->rng, world->uuid, sizeof world->uuid);
 	assert_int_equal(sim_create(blocks * BLOCK_BYTES, seed, &world->medium), 0);
 	assert_int_equal(sim_open(world->medium, 0, &world->dev), 0);
-	assert_int_equal(geometry_init(&world->geometry, blocks, geometry_ag_blocks(blocks),
-				 geometry_journal_blocks(blocks)),
-		0);
+	assert_int_equal(geometry_init(&world->geometry, blocks, ag_blocks, journal_blocks), 0);
 	world->blocks = must_alloc(world->geometry.blocks * sizeof *world->blocks);
 	mark_fixed(world);
 
@@ -49,6 +48,19 @@ world_init(struct world *world, uint64_t blocks, uint32_t node_blocks, uint64_t 
 		0);
 	world->newest.used = used_now(world);
 	world_open(world);
+}
+
+void
+world_init(struct world *world, uint64_t blocks, uint32_t node_blocks, uint64_t seed)
+{
+	init(world, blocks, geometry_ag_blocks(blocks), geometry_journal_blocks(blocks),
+		node_blocks, seed);
+}
+
+void
+world_init_ags(struct world *world, uint64_t ag_count, uint32_t node_blocks, uint64_t seed)
+{
+	init(world, ag_count * AG_BLOCKS_MIN, AG_BLOCKS_MIN, 64, node_blocks, seed);
 }
 
 void
@@ -157,8 +169,9 @@ judge_taken(struct world *world, struct run run)
 	}
 }
 
-bool
-world_take(struct world *world, enum space_stream stream, uint32_t want, struct run *out_run)
+static bool
+take(struct world *world, enum space_stream stream, uint64_t goal_addr, uint32_t want,
+	struct run *out_run)
 {
 	int err = space_admit(world->space, want, false);
 
@@ -167,11 +180,64 @@ world_take(struct world *world, enum space_stream stream, uint32_t want, struct 
 		assert_true(space_available_blocks(world->space) < want);
 		return false;
 	}
-	err = space_take(world->space, stream, 0, want, out_run);
+	err = space_take(world->space, stream, goal_addr, want, out_run);
 	assert_int_equal(err, 0); /* what was admitted is there */
 	space_unadmit(world->space, want - out_run->blocks);
 	judge_taken(world, *out_run);
 	return true;
+}
+
+bool
+world_take(struct world *world, enum space_stream stream, uint32_t want, struct run *out_run)
+{
+	return take(world, stream, 0, want, out_run);
+}
+
+bool
+world_take_near(struct world *world, uint64_t goal_addr, uint32_t want, struct run *out_run)
+{
+	return take(world, SPACE_DATA, goal_addr, want, out_run);
+}
+
+void
+world_fill(struct world *world, uint32_t want)
+{
+	struct run run;
+
+	while (want > 0) {
+		if (world_take(world, SPACE_DATA, want, &run))
+			world_use(world, run);
+		else
+			want /= 2;
+	}
+}
+
+void
+world_empty(struct world *world)
+{
+	for (;;) {
+		struct run run = world_pick_live(world);
+
+		if (run.blocks == 0)
+			break;
+		world_release(world, run);
+	}
+	for (int i = 0; i < 3; i++)
+		world_checkpoint(world);
+}
+
+void
+world_touch_all(struct world *world)
+{
+	for (uint64_t ag = 0; ag < world->geometry.ag_count; ag++) {
+		uint64_t goal = ag * world->geometry.ag_blocks + 100 + rng_below(&world->rng, 100);
+		struct run run;
+
+		assert_true(world_take_near(
+			world, goal, 1 + (uint32_t)rng_below(&world->rng, 10), &run));
+		assert_int_equal(run.addr / world->geometry.ag_blocks, ag);
+		world_use(world, run);
+	}
 }
 
 void

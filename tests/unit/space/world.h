@@ -58,8 +58,9 @@ struct world {
 	size_t held_capacity;
 };
 
-/* Formats and opens. */
+/* Formats and opens; with the usual geometry, or with AGs of a size that makes many of them. */
 void world_init(struct world *world, uint64_t blocks, uint32_t node_blocks, uint64_t seed);
+void world_init_ags(struct world *world, uint64_t ag_count, uint32_t node_blocks, uint64_t seed);
 void world_fini(struct world *world);
 
 /* As after a crash or a close: from the two newest superblocks. */
@@ -67,7 +68,17 @@ void world_close(struct world *world);
 int world_try_open(struct world *world, struct space **out_space);
 void world_open(struct world *world);
 
+/* Every block that can be had, in runs of up to `want`, used. */
+void world_fill(struct world *world, uint32_t want);
+
+/* All that is live, and three checkpoints. */
+void world_empty(struct world *world);
+
+/* Some blocks of each AG, at random, used. */
+void world_touch_all(struct world *world);
+
 /* Admits and takes; false: no space. The model judges the run. */
+bool world_take_near(struct world *world, uint64_t goal_addr, uint32_t want, struct run *out_run);
 bool world_take(struct world *world, enum space_stream stream, uint32_t want, struct run *out_run);
 void world_hold(struct world *world, struct run run); /* a run of world_take(), for later */
 void world_use(struct world *world, struct run run);  /* becomes live */
