@@ -149,7 +149,7 @@ int
 handle_make(struct cop_volume *volume, uint64_t branch, uint64_t id, enum cop_kind kind,
 	bool is_orphan, struct cop_object **out_object)
 {
-	struct cop_object *object;
+	struct cop_object *object = NULL;
 	int err = object_alloc(volume, branch, id, &object);
 
 	if (err)
