@@ -1,0 +1,262 @@
+#include "world.h"
+
+#include "base/random.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+enum { FILES_MAX = 4096 };
+
+/* Writes files of about `bytes` until there is no room; their numbers. */
+static size_t
+fill(struct world *world, struct rng *rng, size_t bytes, uint64_t ids[static FILES_MAX])
+{
+	struct cop_new new = COP_INIT(new);
+	uint8_t *buffer = malloc(bytes);
+	size_t count = 0;
+	int err = 0;
+
+	assert_non_null(buffer);
+	new.kind = COP_FILE;
+	while (count < FILES_MAX && err == 0) {
+		struct cop_object *file;
+
+		err = cop_allocate(world->root, &new, &file);
+		if (err)
+			break;
+		err = cop_ref(file);
+		if (err == 0) {
+			size_t done = 0;
+
+			ids[count++] = cop_id(file);
+			world_bytes(rng_next(rng), buffer, bytes);
+			err = cop_write(file, rng_below(rng, 3) * 1000, buffer, bytes, &done);
+		}
+		cop_release(file);
+	}
+	assert_int_equal(err, COP_ENOSPC);
+	free(buffer);
+	return count;
+}
+
+static void
+empty(struct world *world, struct rng *rng, uint64_t *ids, size_t count)
+{
+	while (count > 0) {
+		size_t at = rng_below(rng, count);
+		struct cop_object *file;
+
+		must(cop_get(world->root, ids[at], &file));
+		switch (rng_below(rng, 4)) {
+		case 0:
+			must(cop_set_length(file, 5000));
+			break;
+		case 1:
+			must(cop_punch(file, 3000, 100 * MIB));
+			break;
+		default:
+			break;
+		}
+		must(cop_unref(file));
+		cop_release(file);
+		ids[at] = ids[--count];
+	}
+}
+
+static void
+fill_and_empty(uint64_t volume_bytes, uint32_t node_bytes, size_t file_bytes, uint64_t seed)
+{
+	static uint64_t ids[FILES_MAX];
+	struct world world;
+	struct rng rng;
+	uint64_t before;
+
+	rng_seed(&rng, seed);
+	world_init(&world, volume_bytes, node_bytes, seed);
+	before = world_free_bytes(&world);
+	for (int round = 0; round < 3; round++) {
+		size_t count = fill(&world, &rng, file_bytes, ids);
+
+		if (round == 1)
+			world_reopen(&world, false);
+		empty(&world, &rng, ids, count);
+		assert_int_equal(world_free_bytes(&world), before);
+	}
+	world_fini(&world);
+}
+
+static void
+empties_a_full_volume_of_small_files(void **state)
+{
+	(void)state;
+	fill_and_empty(8 * MIB, 0, 300, 1);
+	fill_and_empty(8 * MIB, 0, 5000, 2);
+}
+
+static void
+empties_a_full_volume_of_large_files(void **state)
+{
+	(void)state;
+	fill_and_empty(8 * MIB, 0, 700000, 3);
+	fill_and_empty(64 * MIB, 0, 10000000, 4);
+	fill_and_empty(64 * MIB, 16384, 3000000, 5);
+}
+
+/* A file of many extents: every second block is a hole. */
+static struct cop_object *
+comb(struct world *world, uint64_t teeth)
+{
+	struct cop_object *file = world_file(world);
+	uint8_t block[4096];
+
+	for (uint64_t i = 0; i < teeth; i++) {
+		world_bytes(i, block, sizeof block);
+		must(cop_write(file, i * 8192, block, sizeof block, NULL));
+	}
+	return file;
+}
+
+static struct cop_attr
+attr_of(struct cop_object *file)
+{
+	struct cop_attr attr = COP_INIT(attr);
+
+	must(cop_stat(file, &attr));
+	return attr;
+}
+
+static uint64_t
+pending_jobs(struct world *world)
+{
+	uint64_t pending;
+
+	must(cop_poll(world->volume, &pending));
+	return pending;
+}
+
+static void
+cuts_many_extents_in_steps(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	uint8_t block[4096];
+	uint8_t want[4096];
+	size_t got;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 11);
+	file = comb(&world, 1000);
+	assert_int_equal(attr_of(file).form, COP_FORM_TREE);
+	assert_int_equal(attr_of(file).allocated_bytes, 1000 * 4096);
+
+	must(cop_punch(file, 100 * 8192 + 1000, 800 * 8192));
+	assert_int_equal(attr_of(file).allocated_bytes, 201 * 4096);
+	assert_int_equal(attr_of(file).length, 999 * 8192 + 4096);
+	must(cop_read(file, 100 * 8192, block, sizeof block, &got));
+	world_bytes(100, want, sizeof want);
+	memset(want + 1000, 0, sizeof want - 1000);
+	assert_memory_equal(block, want, sizeof block);
+	must(cop_read(file, 900 * 8192, block, sizeof block, &got));
+	world_bytes(900, want, sizeof want);
+	memset(want, 0, 1000);
+	assert_memory_equal(block, want, sizeof block);
+	must(cop_read(file, 500 * 8192, block, sizeof block, &got));
+	memset(want, 0, sizeof want);
+	assert_memory_equal(block, want, sizeof block);
+
+	must(cop_set_length(file, 50 * 8192 + 10));
+	assert_int_equal(attr_of(file).allocated_bytes, 51 * 4096);
+	assert_int_equal(pending_jobs(&world), 0);
+	cop_release(file);
+	world_fini(&world);
+}
+
+static void
+frees_an_orphan_with_its_last_handle(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	uint64_t before;
+	uint8_t block[4096];
+	uint8_t want[4096];
+	size_t got;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 12);
+	before = world_free_bytes(&world);
+	file = comb(&world, 300);
+	must(cop_unref(file));
+	assert_int_equal(attr_of(file).links, 0);
+	assert_int_equal(cop_unref(file), COP_EINVAL);
+	must(cop_read(file, 299 * 8192, block, sizeof block, &got));
+	world_bytes(299, want, sizeof want);
+	assert_memory_equal(block, want, sizeof want);
+	cop_release(file);
+	assert_int_equal(world_free_bytes(&world), before);
+	world_fini(&world);
+}
+
+static void
+frees_orphans_that_a_crash_left(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct cop_object *other;
+	uint64_t before;
+	uint64_t id;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 13);
+	before = world_free_bytes(&world);
+	file = comb(&world, 300);
+	id = cop_id(file);
+	must(cop_unref(file));
+	must(cop_sync(world.volume));
+
+	/* The process ends here, with the handle open: nobody releases. */
+	world_reopen(&world, true);
+	assert_int_equal(cop_get(world.root, id, &other), COP_ENOENT);
+	assert_int_equal(world_free_bytes(&world), before);
+	world_fini(&world);
+}
+
+static void
+keeps_an_orphan_that_gets_a_reference(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	uint64_t id;
+
+	(void)state;
+	world_init(&world, 8 * MIB, 0, 14);
+	file = world_file(&world);
+	id = cop_id(file);
+	must(cop_unref(file));
+	must(cop_ref(file));
+	cop_release(file);
+	world_reopen(&world, false);
+	must(cop_get(world.root, id, &file));
+	assert_int_equal(attr_of(file).links, 1);
+	cop_release(file);
+	world_fini(&world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(empties_a_full_volume_of_small_files),
+		cmocka_unit_test(empties_a_full_volume_of_large_files),
+		cmocka_unit_test(cuts_many_extents_in_steps),
+		cmocka_unit_test(frees_an_orphan_with_its_last_handle),
+		cmocka_unit_test(frees_orphans_that_a_crash_left),
+		cmocka_unit_test(keeps_an_orphan_that_gets_a_reference),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
