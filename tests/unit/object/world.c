@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include "base/random.h"
+#include "check/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,11 +68,32 @@ world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t se
 	open_volume(world);
 }
 
+static void
+print_problem(void *context, const struct cop_problem *problem)
+{
+	(void)context;
+	fprintf(stderr, "check: object %llu: %s\n", (unsigned long long)problem->object,
+		problem->text);
+}
+
+void
+world_check(struct world *world)
+{
+	struct cop_check_options options = COP_INIT(options);
+	struct cop_check_result result = COP_INIT(result);
+
+	options.problem = print_problem;
+	must(cop_check_on(world->dev, &options, &result));
+	if (result.problems > 0)
+		abort();
+}
+
 void
 world_fini(struct world *world)
 {
 	cop_release(world->root);
 	must(cop_close(world->volume));
+	world_check(world);
 	device_close(world->dev);
 }
 

@@ -17,7 +17,12 @@ struct world {
 
 /* Formats and opens; node_bytes 0: by the size. */
 void world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed);
+
+/* Closes, and proves that the volume is sound. */
 void world_fini(struct world *world);
+
+/* Proves that what is on the device is sound; the volume is closed, or has just been synced. */
+void world_check(struct world *world);
 
 /* Closes and opens again; abandoned: without a checkpoint. */
 void world_reopen(struct world *world, bool abandoned);
