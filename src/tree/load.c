@@ -225,35 +225,46 @@ load_node(struct tree_env *env, enum tree_kind kind, const struct load_target *t
 	return take_buffer(&load, &request, out_buffer);
 }
 
-int
-load_nodes(struct tree_env *env, enum tree_kind kind, const struct load_target *targets,
-	uint32_t count, struct buffer **out_buffers)
+void
+load_ahead(struct tree_env *env, enum tree_kind kind, const struct load_target *targets,
+	uint32_t count, uint32_t copies, struct buffer **out_buffers)
 {
 	struct load_context loads[TREE_READS_AHEAD_MAX];
 	struct cache_request requests[TREE_READS_AHEAD_MAX];
+	uint32_t asked = 0;
 
-	assert(count > 0);
-	assert(count <= TREE_READS_AHEAD_MAX);
+	assert(copies == 1 || copies == 2);
+	assert(count * copies <= TREE_READS_AHEAD_MAX);
 
-	for (uint32_t i = 0; i < count; i++) {
-		loads[i] = (struct load_context){ env, kind, targets[i] };
-		requests[i] = request_at(&loads[i], targets[i].pointer.addr);
+	for (uint32_t i = 0; i < count * copies; i++) {
+		const struct load_target *target = &targets[i % count];
+		uint64_t addr = i < count ? target->pointer.addr : target->pointer.addr2;
+
 		out_buffers[i] = NULL;
+		if (addr == 0)
+			continue;
+		loads[asked] = (struct load_context){ env, kind, *target };
+		requests[asked] = request_at(&loads[asked], addr);
+		asked++;
 	}
-	if (count == 1)
-		return load_node(env, kind, &targets[0], &out_buffers[0]);
-	if (cache_get_many(env->cache, requests, count) != 0)
+	if (cache_get_many(env->cache, requests, asked) != 0)
 		err_clear(); /* each has a result of its own */
 
-	/* What was read ahead in vain is asked for again when its turn comes, and fails then. */
-	for (uint32_t i = 1; i < count; i++) {
+	for (uint32_t i = 0; i < asked; i++) {
 		if (requests[i].result == 0 &&
 			take_buffer(&loads[i], &requests[i], &out_buffers[i]) != 0)
 			err_clear();
 	}
-	if (requests[0].result != 0)
-		return load_node(env, kind, &targets[0], &out_buffers[0]);
-	return take_buffer(&loads[0], &requests[0], &out_buffers[0]);
+}
+
+void
+load_release(struct tree_env *env, struct buffer **buffers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (buffers[i])
+			cache_release(env->cache, buffers[i]);
+		buffers[i] = NULL;
+	}
 }
 
 int

@@ -299,22 +299,13 @@ visit_leaf(const uint8_t *leaf, struct view from, tree_visit visit, void *contex
 	return true;
 }
 
-static void
-release_all(struct tree *tree, struct buffer **buffers, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		if (buffers[i])
-			cache_release(tree->env->cache, buffers[i]);
-		buffers[i] = NULL;
-	}
-}
-
 int
 tree_scan(
 	struct tree *tree, struct view from, uint32_t reads_ahead, tree_visit visit, void *context)
 {
-	/* Those read ahead stay pinned until the next batch: a small cache must not lose them. */
-	struct buffer *loaded[TREE_READS_AHEAD_MAX] = { NULL };
+	/* Those read ahead stay pinned until the next batch: a small cache must not lose them. The
+	 * last is the one that the descent needs. */
+	struct buffer *loaded[TREE_READS_AHEAD_MAX + 1] = { NULL };
 	struct wanted wanted = {
 		.ahead = (uint32_t)max_u64(1, min_u64(reads_ahead, TREE_READS_AHEAD_MAX)),
 	};
@@ -335,16 +326,19 @@ tree_scan(
 		leave(tree);
 
 		if (err == ERR_MISSING) {
-			release_all(tree, loaded, TREE_READS_AHEAD_MAX);
-			err = load_nodes(
-				tree->env, tree->kind, wanted.targets, wanted.count, loaded);
+			load_release(tree->env, loaded, ARRAY_COUNT(loaded));
+			if (wanted.count > 1)
+				load_ahead(tree->env, tree->kind, wanted.targets, wanted.count, 1,
+					loaded);
+			err = load_node(tree->env, tree->kind, &wanted.targets[0],
+				&loaded[TREE_READS_AHEAD_MAX]);
 		} else if (!err) {
 			goes_on = goes_on && landing.has_next;
 			memcpy(cursor_key, landing.next_key, landing.next.bytes);
 			cursor = view_of(cursor_key, landing.next.bytes);
 		}
 	}
-	release_all(tree, loaded, TREE_READS_AHEAD_MAX);
+	load_release(tree->env, loaded, ARRAY_COUNT(loaded));
 	return err;
 }
 

@@ -81,6 +81,9 @@ struct tree_hooks {
 	/* A new zeroed dirty buffer (node_bytes) at a new place; fills the pointer, seal drawn. */
 	struct buffer *(*new_node)(void *context, enum tree_kind kind, uint8_t level,
 		struct tree_pointer *out_pointer);
+
+	/* The tree points there no more; what the node held was taken over by another one. May be a
+	 * node of the open generation. */
 	void (*free_node)(void *context, const struct tree_pointer *pointer);
 
 	/* A first copy at `bad_addr` did not verify, the second did and is in `good`: rewrite it.
@@ -101,10 +104,11 @@ struct tree_env {
 struct tree {
 	struct tree_env *env; /* borrowed */
 	enum tree_kind kind;
-	struct tree_root root; /* guarded by the gate */
+	struct tree_root root; /* guarded by the gate; born before the open generation, if read */
 };
 
-/* The largest value that an entry may have beside a key of `key_bytes`: a quarter of a node. */
+/* The largest value of an entry: a quarter of what a node has for entries beside fences of the
+ * longest keys. 736 bytes in the smallest node, 16096 in the largest. */
 uint32_t tree_value_bytes_max(uint32_t node_bytes);
 
 /* ---- Reading: any thread, no lock held ------------------------------------------------------ */
@@ -139,7 +143,8 @@ struct tree_pins {
 void tree_pins_init(struct tree_pins *pins, struct cache *cache);
 void tree_pins_release(struct tree_pins *pins); /* and frees the array */
 
-/* Loads and pins the path to the leaf of `key`. No lock held. All errors of loading. */
+/* Loads and pins the path to the leaf of `key`. No lock held. All errors of loading; then nothing
+ * more is pinned than before. COP_EFORMAT: the tree is higher than any real one. */
 MUST_CHECK int tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins);
 
 /* Gate exclusive: is every node that a change at `key` needs resident? Pins nothing. */
@@ -151,7 +156,8 @@ uint32_t tree_nodes_worst(uint8_t levels);
 
 /*
  * Gate exclusive, path prepared. Sets the value of `key`, or removes it (nothing happens if it is
- * not there). tree->root changes with it. value.bytes <= tree_value_bytes_max().
+ * not there). tree->root changes with it. value.bytes <= tree_value_bytes_max(). Neither key nor
+ * value may lie in the tree itself, as what tree_find() returns does: copy it first.
  */
 void tree_put(struct tree *tree, struct view key, struct view value);
 void tree_delete(struct tree *tree, struct view key);
@@ -169,8 +175,9 @@ void tree_node_finish(struct buffer *buffer);
  * with its level (0 is a leaf) and the load's result: an error there skips what is below it and the
  * walk goes on; returning false ends it. `entry` sees each entry of each good leaf. Either may be
  * NULL. Takes no gate: the tree must not change. Both copies of each node are read and verified
- * when `both_copies`; a bad one of two is reported with `copy` 1 or 2 and result COP_ECHECKSUM
- * while the walk goes on with the other.
+ * when `both_copies` (what is cached was verified already); a bad one of two is reported with
+ * `copy` 1 or 2 and its error while the walk goes on with the other. Without `node`, and for want
+ * of memory, an error ends the walk.
  */
 struct tree_walk {
 	bool (*node)(void *context, const struct tree_pointer *pointer, uint8_t level, int copy,
@@ -211,7 +218,9 @@ void tree_assert_sound(struct tree *tree);
 
 /*
  * Judges a node image by itself (magic, checksum, structure) and against what a pointer says; for
- * loading, check, dump and the fuzzer. `expect` NULL: identity is not compared.
+ * loading, check, dump and the fuzzer. Not compared: `uuid` if NULL, `kind` if 0, `level` if
+ * negative, the pointer if `expect` is NULL. COP_ECHECKSUM: not these bytes, or not this node.
+ * COP_EFORMAT: this node, but it makes no sense.
  */
 MUST_CHECK int tree_node_check(const uint8_t *data, uint32_t node_bytes, const uint8_t uuid[16],
 	enum tree_kind kind, int level, const struct tree_pointer *expect);

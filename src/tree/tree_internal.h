@@ -172,11 +172,15 @@ MUST_CHECK int load_node(struct tree_env *env, enum tree_kind kind,
 	const struct load_target *target, struct buffer **out_buffer);
 
 /*
- * The same for many at once, up to TREE_READS_AHEAD_MAX. The first one counts: its error is
- * returned. Each of `out_buffers` is a pin or NULL, also after an error.
+ * Pins what it can of many nodes, read at once, of their first or of both copies; up to
+ * TREE_READS_AHEAD_MAX in all, in any order, NULL for the rest. What could not be had is no error
+ * yet: whoever needs it loads it, and is told then.
  */
-MUST_CHECK int load_nodes(struct tree_env *env, enum tree_kind kind,
-	const struct load_target *targets, uint32_t count, struct buffer **out_buffers);
+void load_ahead(struct tree_env *env, enum tree_kind kind, const struct load_target *targets,
+	uint32_t count, uint32_t copies, struct buffer **out_buffers);
+
+/* Ends the pins that are not NULL, and makes them so. */
+void load_release(struct tree_env *env, struct buffer **buffers, size_t count);
 
 /*
  * Pins a node after reading both copies; `out_results` has what became of each, the second is 0

@@ -18,6 +18,10 @@ struct trail {
 		struct tree_pointer pointer;
 		uint32_t index; /* of the entry under way, or to be looked at next */
 	} stages[TREE_LEVELS_MAX];
+
+	/* Leaves of one parent that were read together, up to entry `ahead_end`; pins or NULL. */
+	struct buffer *ahead[TREE_READS_AHEAD_MAX];
+	uint32_t ahead_end;
 };
 
 static int
@@ -41,6 +45,7 @@ trail_leave(struct trail *trail, uint32_t level)
 static void
 trail_fini(struct trail *trail)
 {
+	load_release(trail->env, trail->ahead, ARRAY_COUNT(trail->ahead));
 	for (uint32_t level = 0; level < TREE_LEVELS_MAX; level++)
 		trail_leave(trail, level);
 }
@@ -49,6 +54,31 @@ static const uint8_t *
 trail_node(const struct trail *trail, uint32_t level)
 {
 	return trail->stages[level].buffer->data;
+}
+
+/* Reads the leaf under way, of the node at level 1, together with those that follow it. */
+static void
+trail_read_ahead(struct trail *trail, uint32_t copies)
+{
+	const struct stage *parent = &trail->stages[1];
+	const uint8_t *node = parent->buffer->data;
+	struct load_target targets[TREE_READS_AHEAD_MAX];
+	uint32_t index = parent->index;
+	uint32_t count = 0;
+
+	while (index < node_count(node) && (count + 1) * copies <= TREE_READS_AHEAD_MAX) {
+		struct tree_pointer pointer = node_child(node, index);
+
+		if (load_check_pointer(trail->env, &pointer, node_self(node).birth) != 0)
+			err_clear(); /* it will be told when its turn comes */
+		else
+			targets[count++] = (struct load_target){ pointer, 0 };
+		index = node_next_child(node, index + 1);
+	}
+	load_release(trail->env, trail->ahead, ARRAY_COUNT(trail->ahead));
+	if (count > 1)
+		load_ahead(trail->env, trail->kind, targets, count, copies, trail->ahead);
+	trail->ahead_end = index;
 }
 
 /*
@@ -117,8 +147,14 @@ visit_node(struct trail *trail, const struct tree_walk *walk, const struct tree_
 	uint32_t level, bool *out_goes_on)
 {
 	int results[2] = { 0, 0 };
-	int err = trail_enter(trail, pointer, level, walk->both_copies ? results : NULL);
+	int err;
 
+	if (level == 0 && trail->levels > 1 && trail->stages[1].index >= trail->ahead_end)
+		trail_read_ahead(trail, walk->both_copies ? 2 : 1);
+	if (level == 1)
+		trail->ahead_end = 0;
+
+	err = trail_enter(trail, pointer, level, walk->both_copies ? results : NULL);
 	if (err == COP_ENOMEM || (err && !walk->node))
 		return err;
 	*out_goes_on = !walk->node || tell_node(walk, pointer, level, results, err);

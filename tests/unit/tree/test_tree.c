@@ -389,6 +389,55 @@ becomes_low_again_when_emptied_from_either_end(void **state)
 	}
 }
 
+/* What is left in the middle, between fences, is more than a leaf. */
+static void
+takes_keys_on_either_side_of_a_root_with_fences(void **state)
+{
+	struct world *w = world_open(4096, 2, 16 << 20);
+	struct tree tree = world_grow(w, TREE_OBJECTS, 3000, 1, 100);
+	uint8_t key[8];
+
+	(void)state;
+	for (uint64_t i = 0; i < 3000; i++) {
+		if (i / 500 == 2)
+			continue;
+		world_delete(w, &tree, key_of(i, key));
+		if (i % 10 == 0) {
+			world_checkpoint(w);
+			world_forget(w);
+		}
+	}
+	assert_int_equal(tree.root.levels, 2);
+	for (uint64_t i = 0; i < 3000; i += 7) {
+		uint64_t number = i / 7 % 2 ? i : 2999 - i;
+
+		world_put(w, &tree, key_of(number, key), view_of(key, 8));
+		assert_sound(w, &tree);
+	}
+	for (uint64_t i = 0; i < 3000; i += 7)
+		assert_int_equal(world_get(w, &tree, i / 7 % 2 ? i : 2999 - i), 0);
+	world_checkpoint(w);
+	world_assert_exact(w, &tree);
+	world_close(w);
+}
+
+static void
+refuses_to_change_a_tree_that_is_too_high(void **state)
+{
+	struct world *w = world_open(4096, 2, 16 << 20);
+	struct tree tree = world_grow(w, TREE_OBJECTS, 3000, 1, 100);
+	struct tree_pins pins;
+	uint8_t key[8];
+
+	(void)state;
+	tree_pins_init(&pins, w->cache);
+	tree.root.levels = TREE_LEVELS_MAX + 1;
+	assert_int_equal(tree_prepare(&tree, key_of(1, key), &pins), COP_EFORMAT);
+	assert_int_equal(pins.count, 0);
+	tree_pins_release(&pins);
+	world_close(w);
+}
+
 static void
 deleting_what_is_not_there_changes_nothing(void **state)
 {
@@ -779,6 +828,8 @@ main(void)
 		cmocka_unit_test(fills_its_leaves_in_two_series_at_once),
 		cmocka_unit_test(stays_small_as_a_queue),
 		cmocka_unit_test(becomes_low_again_when_emptied_from_either_end),
+		cmocka_unit_test(takes_keys_on_either_side_of_a_root_with_fences),
+		cmocka_unit_test(refuses_to_change_a_tree_that_is_too_high),
 		cmocka_unit_test(deleting_what_is_not_there_changes_nothing),
 		cmocka_unit_test(replaces_a_value_of_equal_size_in_place),
 		cmocka_unit_test(reads_one_node_for_each_level_and_none_when_cached),

@@ -384,6 +384,94 @@ passes_over_empty_ranges(void **state)
 	world_close(w);
 }
 
+/* Wherever it starts: with the leaf that has the next key, or the one that would have it. */
+static void
+dismantles_from_any_cursor(void **state)
+{
+	struct world *w = world_open(NODE, 1, 16 << 20);
+	struct tree tree = grow(w);
+	uint8_t key[8];
+
+	/* Only 1000 to 1999 are left; the root has fences or empty ranges at its ends. */
+	(void)state;
+	for (uint64_t number = 0; number < KEYS; number++) {
+		if (number / 1000 == 1)
+			continue;
+		world_delete(w, &tree, key_of(number, key));
+		if (number % 100 == 0) {
+			world_checkpoint(w);
+			world_forget(w);
+		}
+	}
+	world_checkpoint(w);
+	for (uint64_t from = 0; from < KEYS + 100; from += 50) {
+		struct told *told = told_new();
+		struct tree_dismantle visit = dismantle_to(told, false);
+		struct tree_cursor cursor = { .bytes = 8 };
+		bool is_done = false;
+
+		put_be64(cursor.key, from);
+		while (!is_done)
+			assert_int_equal(tree_dismantle(&w->env, tree.kind, &tree.root, &cursor,
+						 &visit, &cursor, &is_done),
+				0);
+		if (from < 2000) {
+			assert_true(told->entry_count >= 2000 - max_u64(from, 1000));
+			assert_true(told->entry_count < 2000 - max_u64(from, 1000) + 100);
+			assert_int_equal(told->nodes[told->node_count - 1].pointer.addr,
+				tree.root.pointer.addr);
+		}
+		free(told);
+	}
+	world_close(w);
+}
+
+static void
+an_empty_tree_is_dismantled(void **state)
+{
+	struct world *w = world_open(NODE, 1, 16 << 20);
+	struct tree tree = world_tree(w, TREE_CONTENT);
+	struct told *told = told_new();
+
+	(void)state;
+	assert_int_equal(dismantle_all(w, &tree, false, told), 0);
+	assert_int_equal(told->node_count, 0);
+	free(told);
+	world_close(w);
+}
+
+static void
+refuses_more_levels_than_there_can_be(void **state)
+{
+	struct world *w = world_open(NODE, 1, 16 << 20);
+	struct tree tree = grow(w);
+	struct told *told = told_new();
+	const struct tree_walk how = { tell_node, tell_entry, told, false };
+
+	(void)state;
+	tree.root.levels = TREE_LEVELS_MAX + 1;
+	assert_int_equal(tree_walk(&w->env, tree.kind, &tree.root, &how), COP_EFORMAT);
+	assert_int_equal(dismantle_all(w, &tree, true, told), COP_EFORMAT);
+	free(told);
+	world_close(w);
+}
+
+/* Leaves that lie side by side come in a few requests. */
+static void
+reads_many_leaves_at_once(void **state)
+{
+	struct world *w = world_open(NODE, 2, 16 << 20);
+	struct tree tree = grow(w);
+	uint64_t before = device_stats(w->dev).reads;
+	struct told *told = walk(w, &tree, true, told_new());
+
+	(void)state;
+	assert_int_equal(w->env.node_reads, 2 * told->node_count);
+	assert_true((device_stats(w->dev).reads - before) * 4 < w->env.node_reads);
+	free(told);
+	world_close(w);
+}
+
 static void
 survives_every_failing_allocation(void **state)
 {
@@ -429,6 +517,10 @@ main(void)
 		cmocka_unit_test(dismantles_in_steps_that_can_be_repeated),
 		cmocka_unit_test(stops_at_damage_or_leaves_it_allocated),
 		cmocka_unit_test(passes_over_empty_ranges),
+		cmocka_unit_test(dismantles_from_any_cursor),
+		cmocka_unit_test(an_empty_tree_is_dismantled),
+		cmocka_unit_test(refuses_more_levels_than_there_can_be),
+		cmocka_unit_test(reads_many_leaves_at_once),
 		cmocka_unit_test(survives_every_failing_allocation),
 	};
 
