@@ -1,0 +1,230 @@
+#include "front/cli/cli.h"
+
+#include "front/cli/interrupt.h"
+#include "front/cli/output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The exit code that an error of the library or the host stands for. */
+static int
+exit_of(int code)
+{
+	switch (code) {
+	case 0:
+		return EXIT_FINE;
+	case COP_EINVAL:
+	case COP_ETOOSMALL:
+		return EXIT_USAGE;
+	case COP_ECHECKSUM:
+	case COP_EFORMAT:
+		return EXIT_INTEGRITY;
+	case COP_ENOENT:
+	case COP_ENODATA:
+		return EXIT_NOT_FOUND;
+	case COP_EBUSY:
+		return EXIT_BUSY;
+	case COP_ENOSPC:
+		return EXIT_NO_SPACE;
+	case COP_EPERM:
+	case COP_EACCES:
+	case COP_EROFS:
+		return EXIT_NOT_PERMITTED;
+	case COP_ENOTVOLUME:
+	case COP_EUNSUPPORTED:
+		return EXIT_NOT_A_VOLUME;
+	case COP_EINTR:
+		return EXIT_INTERRUPTED;
+	default:
+		return EXIT_ERROR;
+	}
+}
+
+/* The device part of an object's address, for hints that name a volume; to be freed. */
+static char *
+device_of(const char *object)
+{
+	struct address address;
+	char *device;
+
+	if (address_parse(object, access(object, F_OK) == 0, &address) != 0)
+		return need_copy(object);
+	device = need_copy(address.device);
+	address_fini(&address);
+	return device;
+}
+
+/* What to try, when an error of this kind comes from an object; to be freed, or NULL. */
+static char *
+hint_for(const struct cli *cli, const char *object, int code)
+{
+	static const struct {
+		int code;
+		const char *words;
+	} rows[] = {
+		{ COP_ECHECKSUM, "coppice check" },
+		{ COP_EFORMAT, "coppice check" },
+		{ COP_ENOSPC, "coppice df" },
+		{ COP_ENOTVOLUME, "coppice info" },
+		{ COP_EUNSUPPORTED, "coppice info" },
+		{ COP_EBUSY, "coppice info" },
+	};
+	struct text text = { 0 };
+	char *device;
+
+	if (code == COP_EINVAL || code == COP_ETOOSMALL)
+		return need_format("coppice %s --help", cli->command->name);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		if (rows[i].code != code)
+			continue;
+		device = device_of(object);
+		text_add_format(&text, "%s ", rows[i].words);
+		text_add_quoted(&text, device);
+		free(device);
+		return text.data;
+	}
+	return NULL;
+}
+
+static void
+say(struct cli *cli, const char *object, const char *message, const char *hint)
+{
+	struct text line = { 0 };
+	struct text escaped = { 0 };
+
+	if (cli->command)
+		text_add_format(&line, "%s: ", cli->command->name);
+	if (object)
+		text_add_format(&line, "%s: ", object);
+	text_add_string(&line, message);
+	text_add_escaped(&escaped, line.data, line.bytes);
+	progress_clear(&cli->progress);
+	(void)fflush(stdout);
+	(void)fprintf(
+		stderr, "coppice: %s%s%s\n", escaped.data, hint ? "; try: " : "", hint ? hint : "");
+	text_fini(&line);
+	text_fini(&escaped);
+}
+
+static void
+count_failure(struct cli *cli, int exit_code)
+{
+	cli->failures++;
+	if (cli->first_exit == 0)
+		cli->first_exit = exit_code;
+}
+
+/*
+ * The note of an error is a detail that may or may not say what kind of error it is. Where it does
+ * not, the sentence of the code follows. Notes of host errors end in the host's own sentence.
+ */
+static char *
+message_of(int code)
+{
+	const char *note = cop_error_text();
+	const char *sentence = cop_error_sentence(code);
+	const char *host = strerrordesc_np(cop_error_errno(code));
+
+	if (note[0] == '\0')
+		return need_copy(sentence);
+	if (code == COP_EIO || code == COP_EINVAL || code == COP_ETOOSMALL)
+		return need_copy(note);
+	if (strcasestr(note, sentence) || (host && strstr(note, host)))
+		return need_copy(note);
+	return need_format("%s (%s)", note, sentence);
+}
+
+void
+report(struct cli *cli, const char *object, int code)
+{
+	char *message = message_of(code);
+	char *hint = hint_for(cli, object, code);
+
+	say(cli, object, message, hint);
+	count_failure(cli, exit_of(code));
+	free(message);
+	free(hint);
+}
+
+void
+report_and_stop(struct cli *cli, const char *object, int code)
+{
+	report(cli, object, code);
+	if (cli->stop_exit == 0)
+		cli->stop_exit = exit_of(code);
+}
+
+void
+complain(struct cli *cli, const char *object, int exit_code, const char *hint, const char *format,
+	...)
+{
+	char message[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+	say(cli, object, message, hint);
+	count_failure(cli, exit_code);
+}
+
+int
+usage(struct cli *cli, const char *object, const char *format, ...)
+{
+	char message[1024];
+	char *hint = cli->command ? need_format("coppice %s --help", cli->command->name)
+				  : need_copy("coppice help");
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+	say(cli, object, message, hint);
+	count_failure(cli, EXIT_USAGE);
+	if (cli->stop_exit == 0)
+		cli->stop_exit = EXIT_USAGE;
+	free(hint);
+	return EXIT_USAGE;
+}
+
+void
+warn(struct cli *cli, const char *object, const char *format, ...)
+{
+	char message[1024];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(message, sizeof message, format, args);
+	va_end(args);
+	say(cli, object, message, NULL);
+}
+
+int
+cli_exit_code(const struct cli *cli)
+{
+	if (interrupt_requested())
+		return EXIT_INTERRUPTED;
+	if (cli->stop_exit != 0)
+		return cli->stop_exit;
+	if (cli->failures == 0)
+		return EXIT_FINE;
+	return cli->items > cli->failures ? EXIT_SOME_FAILED : cli->first_exit;
+}
+
+void
+print_name(const struct cli *cli, const char *name, size_t bytes)
+{
+	struct text escaped = { 0 };
+
+	if (!cli->out_is_terminal) {
+		(void)fwrite(name, 1, bytes, stdout);
+		return;
+	}
+	text_add_escaped(&escaped, name, bytes);
+	(void)fwrite(text_string(&escaped), 1, escaped.bytes, stdout);
+	text_fini(&escaped);
+}
