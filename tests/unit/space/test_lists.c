@@ -1,3 +1,4 @@
+#include "space/space_internal.h"
 #include "unit/space/world.h"
 
 #include <setjmp.h>
@@ -45,6 +46,29 @@ keeps_reserved_memory_over_checkpoints(void **state)
 		world_checkpoint(&world);
 		world_judge_counters(&world);
 	}
+	world_fini(&world);
+}
+
+/* A freeze closes a chunk of which little is used; the rest of what was reserved must fit others.
+ */
+static void
+keeps_reserved_memory_over_a_freeze_that_wastes_some(void **state)
+{
+	struct world world;
+
+	(void)state;
+	world_init_ags(&world, 20, 1, 1);
+	make_many_runs(&world, 20);
+	world_checkpoint(&world);
+	assert_int_equal(space_reserve_lists(world.space, SPACE_CHUNK_RUNS), 0);
+	space_release(world.space, world.live[0]);
+	world_freeze(&world);
+	for (size_t i = 1; i < SPACE_CHUNK_RUNS; i++)
+		space_release(world.space, world.live[2 * i]);
+	assert_int_equal(space_write(world.space, &world.newest.root), 0);
+	space_durable(world.space, NULL, NULL);
+	space_check(world.space);
+	assert_int_equal(space_pending_blocks(world.space), SPACE_CHUNK_RUNS);
 	world_fini(&world);
 }
 
@@ -153,6 +177,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_reserved_memory_over_checkpoints),
+		cmocka_unit_test(keeps_reserved_memory_over_a_freeze_that_wastes_some),
 		cmocka_unit_test(gives_memory_back),
 		cmocka_unit_test(merges_neighbours),
 		cmocka_unit_test(ignores_what_was_never_handed_out),

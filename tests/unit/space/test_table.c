@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "support/alloc.h"
+#include "unit/space/slow_device.h"
 #include "unit/space/world.h"
 
 #include <setjmp.h>
@@ -311,6 +312,89 @@ waits_where_the_previous_bitmap_is_lost(void **state)
 	world_fini(&world);
 }
 
+/* ---- Others come in while something is read ------------------------------------------------- */
+
+enum { BUSY_AGS = 400, READ_AG = 350 };
+
+/* Loads the AG that the interrupted caller is reading, changes it, writes it, and has it evicted.
+ */
+static void
+take_write_and_evict(void *context)
+{
+	struct world *world = context;
+	struct run run;
+
+	assert_true(world_take_near(world, READ_AG * 256 + 200, 20, &run));
+	assert_int_equal(run.addr, READ_AG * 256 + 200);
+	world_use(world, run);
+	for (int i = 0; i < 3; i++)
+		world_checkpoint(world);
+	for (uint64_t ag = 0; ag < SPACE_IDLE_AGS_MAX + 10; ag++) {
+		assert_true(world_take_near(world, ag * 256 + 90, 1, &run));
+		world_untake(world, run);
+	}
+	assert_null(space__peek_ag(world->space, READ_AG));
+}
+
+/* Only loads it, and takes a run. */
+static void
+take_first(void *context)
+{
+	struct world *world = context;
+	struct run run;
+
+	assert_true(world_take_near(world, READ_AG * 256 + 200, 20, &run));
+	assert_int_equal(run.addr, READ_AG * 256 + 200);
+}
+
+static void
+reads_again_when_others_were_faster(void (*meanwhile)(void *context), uint32_t level)
+{
+	struct world world;
+	struct slow_device slow;
+	struct device *below;
+	struct run run;
+
+	world_init_ags(&world, BUSY_AGS, 4, 1);
+	world_touch_all(&world);
+	world_checkpoint(&world);
+	world_touch_all(&world);
+	world_checkpoint(&world);
+	slow_device_init(&slow, world.dev);
+	slow.addr = geometry_space_block(&world.geometry, level, level == 0 ? READ_AG : 320,
+		descriptor_of(&world, level, level == 0 ? READ_AG : 5).slot);
+	slow.meanwhile = meanwhile;
+	slow.context = &world;
+	world_close(&world);
+	below = world.dev;
+	world.dev = &slow.device;
+	world_open(&world);
+
+	assert_true(world_take_near(&world, READ_AG * 256 + 200, 20, &run));
+	assert_null(slow.meanwhile);
+	assert_int_equal(run.addr, READ_AG * 256 + 220); /* after what the other took */
+	world_judge_counters(&world);
+	world_use(&world, run);
+	world_checkpoint(&world);
+	world_judge_bitmaps(&world, &world.newest);
+
+	world_close(&world);
+	world.dev = below;
+	slow_device_fini(&slow);
+	world_open(&world);
+	world_fini(&world);
+}
+
+static void
+never_installs_what_has_become_stale(void **state)
+{
+	(void)state;
+	reads_again_when_others_were_faster(take_write_and_evict, 0);
+	reads_again_when_others_were_faster(take_write_and_evict, 1);
+	reads_again_when_others_were_faster(take_first, 0);
+	reads_again_when_others_were_faster(take_first, 1);
+}
+
 /* ---- Memory and device fail at every call --------------------------------------------------- */
 
 struct counters {
@@ -497,6 +581,7 @@ main(void)
 		cmocka_unit_test(closes_what_the_device_cannot_read),
 		cmocka_unit_test(writes_past_a_closed_group),
 		cmocka_unit_test(waits_where_the_previous_bitmap_is_lost),
+		cmocka_unit_test(never_installs_what_has_become_stale),
 		cmocka_unit_test(changes_nothing_without_memory),
 		cmocka_unit_test(opens_or_not_without_memory),
 		cmocka_unit_test(keeps_both_checkpoints_when_the_next_fails),

@@ -11,7 +11,11 @@
 
 #include <cmocka.h>
 
-enum { THREADS = 4, ROUNDS = 400 };
+enum {
+	THREADS = 4,
+	ROUNDS = 1500,
+	AGS = 600, /* more than are kept in memory: bitmaps come and go meanwhile */
+};
 
 /* cmocka's assertions are for its own thread: the others set a flag. */
 struct shared {
@@ -44,11 +48,12 @@ take_data(struct worker *worker)
 {
 	struct shared *shared = worker->shared;
 	uint32_t want = 1 + (uint32_t)rng_below(&worker->rng, 20);
+	uint64_t goal = rng_below(&worker->rng, shared->geometry.blocks);
 	struct run run;
 
 	if (space_admit(shared->space, want, false))
 		return;
-	if (space_take(shared->space, SPACE_DATA, 0, want, &run)) {
+	if (space_take(shared->space, SPACE_DATA, goal, want, &run)) {
 		atomic_store(&shared->is_wrong, true);
 		space_unadmit(shared->space, want);
 		return;
@@ -154,7 +159,7 @@ hands_nothing_out_twice(void **state)
 
 	(void)state;
 	assert_non_null(workers);
-	world_init_ags(&world, 100, 4, 1);
+	world_init_ags(&world, AGS, 4, 1);
 	world_touch_all(&world);
 	world_checkpoint(&world);
 	world_close(&world);
