@@ -30,15 +30,21 @@ free_place(struct space *space, enum space_stream stream, uint64_t addr)
 		space->goals[stream] = addr;
 }
 
+static bool
+trim_singles(struct space *space, size_t keep)
+{
+	bool trimmed = space->single_count > keep;
+
+	while (space->single_count > keep)
+		free_place(space, SPACE_NODE_COPIES, space->singles[--space->single_count]);
+	return trimmed;
+}
+
 bool
 space__trim_pool(struct space *space, size_t keep)
 {
-	bool trimmed = false;
+	bool trimmed = trim_singles(space, keep);
 
-	while (space->single_count > keep) {
-		free_place(space, SPACE_NODE_COPIES, space->singles[--space->single_count]);
-		trimmed = true;
-	}
 	while (space->pair_count > space->reserved_nodes + keep) {
 		struct node_places *pair = pair_at(space, --space->pair_count);
 
@@ -86,8 +92,11 @@ add_pair(struct space *space, bool emptying)
 {
 	uint64_t no_ag = space->geometry.ag_count;
 	struct node_places pair = { 0 };
-	int err = space__learn(space, space->node_copies);
+	int err;
 
+	if (space__spare_chunks(space) < space->node_copies)
+		trim_singles(space, 0);
+	err = space__learn(space, space->node_copies);
 	if (err)
 		return err;
 	if (!emptying && space->node_blocks > 1 && space__spare_chunks(space) < space->node_copies)

@@ -16,7 +16,7 @@ act(struct world *world)
 	enum space_stream stream = rng_below(rng, 2) ? SPACE_DATA : SPACE_SMALL_DATA;
 	struct run run;
 
-	switch (rng_below(rng, 8)) {
+	switch (rng_below(rng, 10)) {
 	case 0:
 	case 1:
 		if (world_take(world, stream, 1 + (uint32_t)rng_below(rng, 60), &run))
@@ -51,8 +51,17 @@ act(struct world *world)
 			world_release(world, run);
 		}
 		break;
-	default:
+	case 7:
 		(void)world_take_node(world, 1 + (uint32_t)rng_below(rng, 2), false);
+		break;
+	case 8:
+		(void)world_take_node(world, 2, true);
+		break;
+	default:
+		if (world->promised_blocks == 0)
+			world_promise(world, 1 + (uint32_t)rng_below(rng, 150));
+		else
+			world_redeem(world);
 	}
 }
 

@@ -133,6 +133,7 @@ world_open(struct world *world)
 {
 	world->open_generation = world->newest.generation + 2;
 	world->held_count = 0;
+	world->promised_blocks = 0;
 	for (uint64_t i = 0; i < world->geometry.blocks; i++) {
 		struct world_block *block = &world->blocks[i];
 		bool by_previous = world->previous.generation != 0 && world->previous.used[i];
@@ -285,6 +286,27 @@ world_release(struct world *world, struct run run)
 		world->blocks[i].used = false;
 		world->blocks[i].awaiting = true;
 		world->blocks[i].freed_period = world->period;
+	}
+}
+
+void
+world_promise(struct world *world, uint32_t blocks)
+{
+	if (!space_admit(world->space, blocks, false))
+		world->promised_blocks += blocks;
+}
+
+void
+world_redeem(struct world *world)
+{
+	while (world->promised_blocks > 0) {
+		struct run run;
+
+		assert_int_equal(
+			space_take(world->space, SPACE_DATA, 0, world->promised_blocks, &run), 0);
+		judge_taken(world, run);
+		world->promised_blocks -= run.blocks;
+		world_use(world, run);
 	}
 }
 

@@ -56,6 +56,7 @@ struct world {
 	struct run *held; /* taken, not used */
 	size_t held_count;
 	size_t held_capacity;
+	uint32_t promised_blocks; /* by world_promise() */
 };
 
 /* Formats and opens; with the usual geometry, or with AGs of a size that makes many of them. */
@@ -86,6 +87,10 @@ void world_untake(struct world *world, struct run run);
 void world_release(struct world *world, struct run run); /* not taken off `live` */
 struct run world_pick_live(struct world *world);         /* takes one off at random */
 struct run world_pick_held(struct world *world);
+
+/* Admits now, whatever comes between, and takes all of it later. */
+void world_promise(struct world *world, uint32_t blocks);
+void world_redeem(struct world *world);
 
 /* One node of `copies`; false: no space. It becomes live. */
 bool world_take_node(struct world *world, uint32_t copies, bool emptying);
