@@ -73,7 +73,7 @@ read_window(struct operation *op, struct cop_object *object, uint64_t offset, ui
 		return 0;
 	}
 	err = data_fetch(op, &window->extents, offset, buffer, window->bytes);
-	return err ? fail_in_object(err, object) : 0;
+	return err ? fail_in_content(err, op, object) : 0;
 }
 
 static int
@@ -341,7 +341,7 @@ patch_zeros(struct edit *edit, uint64_t block, uint64_t from, uint64_t to)
 	if (err == 0)
 		err = data_fetch(edit->op, &edit->old, block * BLOCK_BYTES, memory, BLOCK_BYTES);
 	if (err)
-		return fail_in_object(err, edit->object);
+		return fail_in_content(err, edit->op, edit->object);
 	memset(memory + start % BLOCK_BYTES, 0, end - start);
 	return 0;
 }
@@ -503,7 +503,7 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 	if (err == 0 && kept > 0)
 		err = data_fetch(edit->op, &edit->old, 0, edit->content, kept);
 	if (err)
-		return fail_in_object(err, edit->object);
+		return fail_in_content(err, edit->op, edit->object);
 	memset(edit->content + kept, 0, cut->length - kept);
 	edit->next.form = COP_FORM_INLINE;
 	edit->next.length = cut->length;

@@ -264,10 +264,20 @@ extent_check_readable(const struct operation *op, const struct extent *extent)
 }
 
 static int
-fail_in_block(int err, uint64_t block)
+fail_in_blocks(struct operation *op, int err, uint64_t first, uint64_t blocks)
 {
-	return fail_in(err, "bytes %" PRIu64 "-%" PRIu64, block * BLOCK_BYTES,
-		block * BLOCK_BYTES + BLOCK_BYTES - 1);
+	op->bad_first = first;
+	op->bad_blocks = blocks;
+	return err;
+}
+
+int
+fail_in_content(int err, const struct operation *op, const struct cop_object *object)
+{
+	if (op->bad_blocks == 0)
+		return fail_in_object(err, object);
+	return fail_in(err, "object %" PRIu64 ", bytes %" PRIu64 "-%" PRIu64, object->id,
+		op->bad_first * BLOCK_BYTES, (op->bad_first + op->bad_blocks) * BLOCK_BYTES - 1);
 }
 
 static int
@@ -304,7 +314,7 @@ fetch_cached(struct operation *op, const struct extents *extents, const struct s
 		}
 		err = extent_check_readable(op, extent);
 		if (err)
-			return fail_in_block(err, block);
+			return fail_in_blocks(op, err, block, 1);
 		blocks[count] = block;
 		requests[count++] = (struct cache_request){
 			.addr = extent->addr + (block - extent->first),
@@ -328,14 +338,14 @@ fetch_cached(struct operation *op, const struct extents *extents, const struct s
 		} else if (err == 0) {
 			err = fail(requests[i].result, "data at block %" PRIu64 ": %s",
 				requests[i].addr, cop_error_sentence(requests[i].result));
-			err = fail_in_block(err, blocks[i]);
+			err = fail_in_blocks(op, err, blocks[i], 1);
 		}
 	}
 	return err;
 }
 
 static int
-verify_span(const struct extents *extents, const struct span *span)
+verify_span(struct operation *op, const struct extents *extents, const struct span *span)
 {
 	struct seeker seeker = { .extents = extents };
 
@@ -348,27 +358,27 @@ verify_span(const struct extents *extents, const struct span *span)
 		err = verify_block(NULL, extent->addr + (block - extent->first),
 			extent->checksums[block - extent->first], span_place(span, block), 1);
 		if (err)
-			return fail_in_block(err, block);
+			return fail_in_blocks(op, err, block, 1);
 	}
 	return 0;
 }
 
 /* Which block a failed request belongs to, by its place in memory. */
 static int
-fail_in_request(const struct batch *batch, const struct span *span)
+fail_in_request(struct operation *op, const struct batch *batch, const struct span *span)
 {
 	for (size_t i = 0; i < batch->count; i++) {
 		const struct device_io *io = &batch->ios[i];
+		int err;
 
 		if (io->result == 0)
 			continue;
 		for (uint64_t block = span_first(span); block <= span_last(span); block++) {
 			if (span_place(span, block) != io->iov_one.iov_base)
 				continue;
-			return fail_in(fail(io->result, "data at block %" PRIu64 ": %s", io->addr,
-					       cop_error_sentence(io->result)),
-				"bytes %" PRIu64 "-%" PRIu64, block * BLOCK_BYTES,
-				(block + io->blocks) * BLOCK_BYTES - 1);
+			err = fail(io->result, "data at block %" PRIu64 ": %s", io->addr,
+				cop_error_sentence(io->result));
+			return fail_in_blocks(op, err, block, io->blocks);
 		}
 	}
 	return 0;
@@ -396,7 +406,7 @@ fetch_direct(struct operation *op, const struct extents *extents, const struct s
 		}
 		err = extent_check_readable(op, extent);
 		if (err) {
-			err = fail_in_block(err, block);
+			err = fail_in_blocks(op, err, block, 1);
 			goto out;
 		}
 		batch_add_block(&batch, DEVICE_READ, extent->addr + (block - extent->first),
@@ -405,10 +415,10 @@ fetch_direct(struct operation *op, const struct extents *extents, const struct s
 	batch_submit(&batch, dev);
 	err = batch_wait(&batch, dev);
 	if (err) {
-		err = fail_in_request(&batch, span);
+		err = fail_in_request(op, &batch, span);
 		goto out;
 	}
-	err = verify_span(extents, span);
+	err = verify_span(op, extents, span);
 	if (err)
 		goto out;
 	span_copy_out(span);
@@ -425,6 +435,7 @@ data_fetch(struct operation *op, const struct extents *extents, uint64_t offset,
 	struct span span;
 	int err;
 
+	op->bad_blocks = 0;
 	if (bytes == 0)
 		return 0;
 	if (bytes < FETCH_CACHED_BYTES) {

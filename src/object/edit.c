@@ -184,7 +184,7 @@ fill_edge(struct edit *edit, struct span *span, uint64_t block)
 	int err = data_fetch(
 		edit->op, &edit->old, block * BLOCK_BYTES, span_place(span, block), BLOCK_BYTES);
 
-	return err ? fail_in_object(err, edit->object) : 0;
+	return err ? fail_in_content(err, edit->op, edit->object) : 0;
 }
 
 static int

@@ -122,6 +122,10 @@ struct operation {
 	struct cop_object *objects[OPERATION_OBJECTS_MAX];
 	uint64_t tickets[OPERATION_OBJECTS_MAX];
 	size_t count;
+
+	/* After data_fetch() has failed: which blocks could not be had, 0: no one in particular. */
+	uint64_t bad_first;
+	uint64_t bad_blocks;
 };
 
 void operation_begin(struct operation *op, struct cop_volume *volume);
@@ -208,6 +212,9 @@ fail_in_object(int err, const struct cop_object *object)
 {
 	return fail_in(err, "object %" PRIu64, object->id);
 }
+
+/* The same after data_fetch() of its content, with the bytes that could not be had. */
+int fail_in_content(int err, const struct operation *op, const struct cop_object *object);
 
 /* ---- Records -------------------------------------------------------------------------------- */
 
@@ -304,7 +311,8 @@ MUST_CHECK int data_store(struct operation *op, struct tx *tx, const void *data,
 
 /*
  * Reads bytes [offset, offset + bytes) of what the extents hold, verified; holes are zeros.
- * COP_ECHECKSUM says which bytes, COP_EUNSUPPORTED: compressed or encrypted.
+ * COP_ECHECKSUM, COP_EIO: op->bad_first and bad_blocks say which part. COP_EUNSUPPORTED: compressed
+ * or encrypted.
  */
 MUST_CHECK int data_fetch(struct operation *op, const struct extents *extents, uint64_t offset,
 	void *buffer, size_t bytes);
