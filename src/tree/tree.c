@@ -514,7 +514,9 @@ shadow(struct tree *tree, struct buffer **buffer, struct tree_pointer *pointer)
 		return false;
 	new = new_node(tree, node_level(old->data), pointer);
 	memcpy(header, new->data, sizeof header);
-	memcpy(new->data, old->data, env->node_bytes);
+	/* Not the checksum: a checkpoint may be writing it into the old node just now. */
+	memcpy(new->data + NODE_AT_MAGIC, old->data + NODE_AT_MAGIC,
+		env->node_bytes - NODE_AT_MAGIC);
 	memcpy(new->data + NODE_AT_ADDR, header + NODE_AT_ADDR,
 		NODE_AT_STORED_BYTES - NODE_AT_ADDR);
 	*buffer = new;

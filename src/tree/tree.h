@@ -195,7 +195,8 @@ MUST_CHECK int tree_walk(struct tree_env *env, enum tree_kind kind, const struct
  * (empty: the beginning), then reports that leaf and every inner node whose last leaf it was.
  * *out_cursor is where the next step begins; *out_done when nothing is left. The dead tree is only
  * read. A node that cannot be read is an error, and the step can be skipped by `skip_damaged`,
- * which reports what is reachable and leaves the rest allocated.
+ * which reports what is reachable and leaves the rest allocated, the damaged node included.
+ * `cursor` and `out_cursor` may be the same.
  */
 struct tree_dismantle {
 	void (*entry)(void *context, struct view key, struct view value);
