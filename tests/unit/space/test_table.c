@@ -1,5 +1,7 @@
 #include "space/space_internal.h"
 
+#include "base/bytes.h"
+#include "base/checksum.h"
 #include "base/num.h"
 #include "support/alloc.h"
 #include "unit/space/slow_device.h"
@@ -312,6 +314,129 @@ waits_where_the_previous_bitmap_is_lost(void **state)
 	world_fini(&world);
 }
 
+/* ---- Images made to harm -------------------------------------------------------------------- */
+
+/* The checksums of the blocks above are made to fit a changed one. */
+static void
+seal_upwards(struct world *world, uint32_t level, uint64_t index)
+{
+	uint8_t block[BLOCK_BYTES];
+
+	for (; level <= world->geometry.levels; level++) {
+		struct space_descriptor descriptor = descriptor_of(world, level, index);
+		uint64_t checksum;
+
+		assert_int_equal(sim_peek(world->medium,
+					 geometry_space_block(&world->geometry, level,
+						 index * space__span(level), descriptor.slot),
+					 block),
+			0);
+		checksum = checksum64(block, BLOCK_BYTES);
+		if (level == world->geometry.levels) {
+			world->newest.root.checksum = checksum;
+			return;
+		}
+		descriptor = descriptor_of(world, level + 1, index / SPACE_FANOUT);
+		assert_int_equal(sim_peek(world->medium,
+					 geometry_space_block(&world->geometry, level + 1,
+						 index / SPACE_FANOUT * space__span(level + 1),
+						 descriptor.slot),
+					 block),
+			0);
+		put_le64(block + 64 + index % SPACE_FANOUT * SPACE_DESCRIPTOR_BYTES + 8, checksum);
+		assert_int_equal(sim_poke(world->medium,
+					 geometry_space_block(&world->geometry, level + 1,
+						 index / SPACE_FANOUT * space__span(level + 1),
+						 descriptor.slot),
+					 block),
+			0);
+		index /= SPACE_FANOUT;
+	}
+}
+
+/* Changes a few bytes of a block in force, so that all checksums are right. */
+static void
+forge(struct world *world)
+{
+	struct rng *rng = &world->rng;
+	uint32_t level = (uint32_t)rng_below(rng, 3);
+	uint64_t index = rng_below(rng, div_up(AGS, space__span(level)));
+	uint64_t addr = geometry_space_block(&world->geometry, level, index * space__span(level),
+		descriptor_of(world, level, index).slot);
+	uint64_t edits = 1 + rng_below(rng, 4);
+	uint8_t block[BLOCK_BYTES];
+
+	assert_int_equal(sim_peek(world->medium, addr, block), 0);
+	for (uint64_t i = 0; i < edits; i++) {
+		uint64_t at = rng_below(rng, level == 0 ? 40 : 2112);
+
+		if (rng_below(rng, 2))
+			block[at] = (uint8_t)rng_below(rng, 256);
+		else
+			block[at] ^= (uint8_t)(1U << rng_below(rng, 8));
+	}
+	assert_int_equal(sim_poke(world->medium, addr, block), 0);
+	seal_upwards(world, level, index);
+}
+
+/* What an opener of a damaged image may ask for: anything. */
+static void
+misuse(struct world *world, struct space *space)
+{
+	struct run runs[20] = { 0 };
+	struct space_descriptor root;
+	uint64_t ignored;
+
+	for (size_t i = 0; i < ARRAY_COUNT(runs); i++) {
+		uint64_t goal = rng_below(&world->rng, world->geometry.blocks);
+
+		if (space_reserve_lists(space, 2) || space_admit(space, 10, false))
+			continue;
+		if (space_take(space, SPACE_DATA, goal, 10, &runs[i]) == 0)
+			space_use(space, runs[i]);
+		space_unadmit(space, 10 - runs[i].blocks);
+		space_release(
+			space, (struct run){ rng_below(&world->rng, world->geometry.blocks + 10),
+				       (uint32_t)rng_below(&world->rng, 300) });
+	}
+	space_check(space);
+	space_freeze(space, world->open_generation + 1, &ignored, &ignored);
+	assert_int_equal(space_write(space, &root), 0);
+	space_durable(space, NULL, NULL);
+	space_check(space);
+}
+
+static void
+stands_any_image(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 150; seed++) {
+		struct world world;
+		struct space *space;
+		uint64_t forgeries;
+
+		world_init_ags(&world, AGS, 4, seed);
+		world_touch_all(&world);
+		world_checkpoint(&world);
+		world_touch_all(&world);
+		for (int i = 0; i < 5; i++)
+			world_release(&world, world_pick_live(&world));
+		world_checkpoint(&world);
+		forgeries = 1 + rng_below(&world.rng, 3);
+		for (uint64_t i = 0; i < forgeries; i++)
+			forge(&world);
+		world.newest.awaiting_blocks = rng_below(&world.rng, 200);
+		world_close(&world);
+		assert_int_equal(world_try_open(&world, &space), 0);
+		for (int i = 0; i < 3; i++) {
+			misuse(&world, space);
+			world.open_generation++;
+		}
+		space_free_all(space);
+		world_fini(&world);
+	}
+}
+
 /* ---- Others come in while something is read ------------------------------------------------- */
 
 enum { BUSY_AGS = 400, READ_AG = 350 };
@@ -581,6 +706,7 @@ main(void)
 		cmocka_unit_test(closes_what_the_device_cannot_read),
 		cmocka_unit_test(writes_past_a_closed_group),
 		cmocka_unit_test(waits_where_the_previous_bitmap_is_lost),
+		cmocka_unit_test(stands_any_image),
 		cmocka_unit_test(never_installs_what_has_become_stale),
 		cmocka_unit_test(changes_nothing_without_memory),
 		cmocka_unit_test(opens_or_not_without_memory),
