@@ -125,7 +125,7 @@ next_bit(const uint64_t *map, uint32_t bits, enum bitmap_view view, uint32_t chu
 static const uint64_t want_clear = 0;
 static const uint64_t want_set = UINT64_MAX;
 
-/* The first run in [from, to) of at least `want`, or the longest if that beats `longest`. */
+/* The first run in [from, to) of `want`, or the longest if that beats `longest`. */
 static struct bitmap_run
 find_between(const uint64_t *map, uint32_t bits, enum bitmap_view view, uint32_t chunk,
 	uint32_t from, uint32_t to, uint32_t want, struct bitmap_run longest)
@@ -134,10 +134,11 @@ find_between(const uint64_t *map, uint32_t bits, enum bitmap_view view, uint32_t
 
 	for (;;) {
 		uint32_t first = next_bit(map, bits, view, chunk, at, want_clear);
+		uint32_t end = bits - first > want ? first + want : bits; /* far enough */
 
 		if (first >= to)
 			return longest;
-		at = next_bit(map, bits, view, chunk, first, want_set);
+		at = next_bit(map, end, view, chunk, first, want_set);
 		if (at - first > longest.count)
 			longest = (struct bitmap_run){ .first = first, .count = at - first };
 		if (longest.count >= want)
@@ -160,22 +161,21 @@ bitmap_find(const uint64_t *map, uint32_t bits, enum bitmap_view view, uint32_t 
 struct bitmap_run
 bitmap_find_chunk(const uint64_t *map, uint32_t bits, uint32_t chunk, uint32_t from)
 {
-	struct bitmap_run found = { 0 };
+	uint32_t words = (bits + WORD_BITS - 1) / WORD_BITS;
 
-	for (uint32_t at = 0; at < bits; at += WORD_BITS) {
-		uint64_t heads = clear_chunks(map[at / WORD_BITS], chunk);
-		uint64_t near = heads;
+	/* From the goal's word on; round once, to the part of that word before the goal. */
+	for (uint32_t i = 0; i <= words; i++) {
+		uint32_t index = (from / WORD_BITS + i) % words;
+		uint64_t heads = clear_chunks(map[index], chunk);
 
-		if (from >= at + WORD_BITS)
-			near = 0;
-		else if (from > at)
-			near &= UINT64_MAX << (from - at);
-		if (heads != 0 && found.count == 0)
-			found = (struct bitmap_run){ at + (uint32_t)__builtin_ctzll(heads), chunk };
-		if (near != 0)
-			return (struct bitmap_run){ at + (uint32_t)__builtin_ctzll(near), chunk };
+		if (i == 0)
+			heads &= UINT64_MAX << from % WORD_BITS;
+		if (heads != 0)
+			return (struct bitmap_run){
+				index * WORD_BITS + (uint32_t)__builtin_ctzll(heads), chunk
+			};
 	}
-	return found;
+	return (struct bitmap_run){ 0 };
 }
 
 bool

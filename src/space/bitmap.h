@@ -35,8 +35,9 @@ struct bitmap_run {
 };
 
 /*
- * The first run of at least `want` bits that begins at or after `from`, else the first before it,
- * else the longest. A run that `from` lies within begins at `from`.
+ * The first `want` clear bits in a row that begin at or after `from`, else the first before it,
+ * else the longest run there is. `from` is less than `bits`; a run that it lies within begins
+ * there.
  */
 struct bitmap_run bitmap_find(const uint64_t *map, uint32_t bits, enum bitmap_view view,
 	uint32_t chunk, uint32_t from, uint32_t want);

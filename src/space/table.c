@@ -132,7 +132,10 @@ space__mark_free(struct space *space, struct space_ag *ag, uint32_t first, uint3
 	entry->chunks += made;
 	add_up(ag->parent, count, made);
 
-	class_bound = space__class(bitmap_run_around(ag->busy, ag->size_blocks, first));
+	/* A bound that cannot be higher needs no measuring. */
+	class_bound = entry->class_bound;
+	if (class_bound < space__class(ag->size_blocks - ag->fixed_blocks))
+		class_bound = space__class(bitmap_run_around(ag->busy, ag->size_blocks, first));
 	if (class_bound > entry->class_bound) {
 		entry->class_bound = class_bound;
 		raise_class(ag->parent, class_bound);

@@ -112,7 +112,7 @@ slow_find(const uint64_t *map, uint32_t bits, enum bitmap_view view, uint32_t ch
 		for (uint32_t at = pass == 0 ? from : 0; at < (pass == 0 ? bits : from); at++) {
 			uint32_t count = 0;
 
-			while (is_open(map, bits, view, chunk, at + count))
+			while (count < want && is_open(map, bits, view, chunk, at + count))
 				count++;
 			if (count > best.count)
 				best = (struct bitmap_run){ at, count };
