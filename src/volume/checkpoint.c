@@ -32,12 +32,12 @@ enum {
 bool
 volume_is_dirty(struct volume *volume)
 {
-	bool changed;
+	bool is_dirty;
 
 	gate_enter_shared(volume->gate);
-	changed = volume->changed;
+	is_dirty = volume->changed || volume->frozen_generation != 0;
 	gate_leave_shared(volume->gate);
-	return changed;
+	return is_dirty;
 }
 
 /* ---- Freeze ---------------------------------------------------------------------------------- */

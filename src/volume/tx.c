@@ -623,8 +623,8 @@ tx_abort(struct tx *tx)
 	if (!tx)
 		return;
 	for (size_t i = 0; i < tx->taken.count; i++) {
-		if (tx->taken.runs[i].blocks > 0)
-			space_untake(tx->volume->space, tx->taken.runs[i]);
+		space_untake(tx->volume->space, tx->taken.runs[i]);
+		tx->admitted_blocks += tx->taken.runs[i].blocks;
 	}
 	tx_free(tx);
 }
@@ -638,6 +638,9 @@ take_ticket(struct tx *tx, struct reservation *out_reservation)
 	size_t entries;
 	int err;
 
+	err = volume__failed(volume);
+	if (err)
+		return err;
 	queue_enter(volume, tx->visit);
 	gate_enter_shared(volume->gate);
 	nodes = nodes_worst(tx);

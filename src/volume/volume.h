@@ -224,7 +224,8 @@ MUST_CHECK int volume_checkpoint(struct volume *volume);
 /* Checkpoints until nothing awaits release. */
 MUST_CHECK int volume_settle(struct volume *volume);
 
-/* Is there anything that a checkpoint would make durable? */
+/* Is there anything that is not durable yet? Also while a checkpoint is being written, and for good
+ * after one has failed. */
 bool volume_is_dirty(struct volume *volume);
 
 #endif

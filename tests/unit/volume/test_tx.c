@@ -1,0 +1,337 @@
+#include "base/random.h"
+#include "volume/volume_internal.h"
+#include "world.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+/* ---- One thread ------------------------------------------------------------------------------ */
+
+static void
+an_aborted_transaction_leaves_nothing(void **state)
+{
+	struct world world = { 0 };
+	uint8_t key[OBJECT_KEY_BYTES];
+	struct space *space;
+	uint64_t free_blocks;
+	uint64_t available_blocks;
+	struct run run;
+	struct tx *tx;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	space = volume_space(world.volume);
+	free_blocks = space_free_blocks(space);
+	available_blocks = space_available_blocks(space);
+	assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+	assert_int_equal(tx_admit(tx, 50), 0);
+	assert_int_equal(tx_take(tx, SPACE_DATA, 0, 32, &run), 0);
+	tx_give_back(tx, (struct run){ run.addr + run.blocks - 1, 1 });
+	assert_int_equal(tx_put(tx, world_objects, world_key(key, 1), view_of("x", 1)), 0);
+	tx_abort(tx);
+	assert_int_equal(space_free_blocks(space), free_blocks);
+	assert_int_equal(space_available_blocks(space), available_blocks);
+	assert_int_equal(world_get(&world, 1), COP_ENOENT);
+	assert_false(volume_is_dirty(world.volume));
+	world_end(&world);
+}
+
+/* The same for one that commits: what it did not take is promised to nobody any more. */
+static void
+a_commit_keeps_only_what_it_took(void **state)
+{
+	struct world world = { 0 };
+	struct space *space;
+	uint64_t available_blocks;
+	uint64_t free_blocks;
+	struct run run;
+	struct tx *tx;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	assert_int_equal(world_put(&world, 1, 1, 10), 0);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	space = volume_space(world.volume);
+	free_blocks = space_free_blocks(space);
+	available_blocks = space_available_blocks(space);
+	assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+	assert_int_equal(tx_admit(tx, 50), 0);
+	assert_int_equal(tx_take(tx, SPACE_DATA, 0, 32, &run), 0);
+	tx_give_back(tx, (struct run){ run.addr + run.blocks - 2, 2 });
+	assert_int_equal(tx_commit(tx), 0);
+	assert_int_equal(space_free_blocks(space), free_blocks - run.blocks + 2);
+	assert_int_equal(space_available_blocks(space), available_blocks - run.blocks + 2);
+	world_end(&world);
+}
+
+static void
+fills_to_the_brim_and_empties_to_what_it_was(void **state)
+{
+	struct world world = { 0 };
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	before = space_free_blocks(volume_space(world.volume));
+	for (int round = 0; round < 3; round++) {
+		uint32_t count = 0;
+		int err;
+
+		while ((err = world_put(&world, count, (uint8_t)count, 400)) == 0)
+			count++;
+		assert_int_equal(err, COP_ENOSPC);
+		assert_true(count > 5000);
+		for (uint32_t i = 0; i < count; i++) {
+			assert_int_equal(world_get(&world, i), (uint8_t)i);
+			if (world_delete(&world, i) != 0)
+				fail_msg("round %d, %u of %u: %s", round, i, count, err_text());
+		}
+		world_settle(&world);
+		assert_int_equal(space_free_blocks(volume_space(world.volume)), before);
+		space_check(volume_space(world.volume));
+	}
+	world_end(&world);
+}
+
+/* The keys and values are as large as can be, so that nodes hold few of them and trees are high. */
+static void
+sixty_four_large_messages_fit_their_ticket(void **state)
+{
+	enum { KEY_BYTES = TREE_KEY_BYTES_MAX, ROUNDS = 30 };
+	struct world world = { 0 };
+	struct tree_name name = { .branch = BRANCH_MAIN, .kind = TREE_CONTENT };
+	uint8_t key[KEY_BYTES];
+	uint8_t value[4096];
+	uint32_t value_bytes = tree_value_bytes_max(4096);
+	struct rng rng;
+
+	(void)state;
+	memset(value, 5, sizeof value);
+	rng_seed(&rng, 3);
+	world_format(&world, 64 << 20, 4096);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		struct tx *tx;
+
+		name.object = 100 + round % 2; /* an empty tree at first, a full one later */
+		assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+		for (uint32_t i = 0; i < TX_MESSAGES_MAX; i++) {
+			rng_bytes(&rng, key, sizeof key);
+			key[0] = (uint8_t)(i * 4); /* in order or not */
+			if (round % 3 == 0)
+				key[0] = 0;
+			assert_int_equal(tx_put(tx, name, view_of(key, sizeof key),
+						 view_of(value, value_bytes)),
+				0);
+		}
+		if (tx_commit(tx) != 0)
+			fail_msg("round %u: %s", round, err_text());
+	}
+	world_end(&world);
+}
+
+/* Invariant 4: what is committed after a failure can never become durable. */
+static void
+a_transaction_begun_before_a_failure_is_refused_after_it(void **state)
+{
+	struct world world = { 0 };
+	uint8_t key[OBJECT_KEY_BYTES];
+	struct tx *tx;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	assert_int_equal(world_put(&world, 1, 1, 10), 0);
+	assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+	assert_int_equal(tx_put(tx, world_objects, world_key(key, 2), view_of("x", 1)), 0);
+	sim_cut_after(world.medium, 0);
+	assert_int_equal(volume_checkpoint(world.volume), COP_EIO);
+	assert_int_equal(tx_commit(tx), COP_EIO);
+	assert_non_null(strstr(err_text(), "no more changes"));
+	assert_int_equal(world_get(&world, 2), COP_ENOENT);
+	world_close(&world);
+	sim_free(world.medium);
+}
+
+static void
+a_commit_in_a_warm_cache_calls_no_device(void **state)
+{
+	struct world world = { 0 };
+	struct sim_stats before;
+	struct sim_stats after;
+
+	(void)state;
+	world_format(&world, 64 << 20, 0);
+	for (uint32_t i = 0; i < 2000; i++)
+		assert_int_equal(world_put(&world, i, (uint8_t)i, 100), 0);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	assert_int_equal(world_put(&world, 0, 1, 100), 0); /* the pool of node places is filled */
+
+	before = sim_stats(world.medium);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(world_put(&world, i * 2, (uint8_t)~i, 100), 0);
+	after = sim_stats(world.medium);
+	assert_int_equal(after.calls, before.calls);
+	assert_int_equal(after.reads, before.reads);
+	world_end(&world);
+}
+
+/* ---- Many threads ---------------------------------------------------------------------------- */
+
+struct worker {
+	struct world *world;
+	pthread_t thread;
+	uint64_t seed;
+	uint32_t first;
+	uint32_t keys;
+	uint32_t steps;
+	uint32_t messages; /* of each transaction */
+	int err;
+	char text[200];
+	int *model; /* [keys], owned */
+};
+
+/* Its own keys, so that its model holds whatever the others do. */
+static void *
+work(void *context)
+{
+	struct worker *worker = context;
+	struct volume_visit visit;
+	uint8_t value[WORLD_VALUE_BYTES];
+	struct rng rng;
+
+	rng_seed(&rng, worker->seed);
+	for (uint32_t step = 0; step < worker->steps && worker->err == 0; step++) {
+		uint8_t fill = (uint8_t)rng_below(&rng, 256);
+		struct tx *tx;
+
+		memset(value, fill, sizeof value);
+		volume_enter(worker->world->volume, &visit);
+		worker->err = tx_begin(worker->world->volume, &visit, false, &tx);
+		for (uint32_t i = 0; worker->err == 0 && i < worker->messages; i++) {
+			uint32_t at = (uint32_t)rng_below(&rng, worker->keys);
+			uint8_t key[OBJECT_KEY_BYTES];
+			struct view view = world_key(key, worker->first + at * 8);
+
+			if (rng_below(&rng, 4) == 0) {
+				worker->err = tx_delete(tx, world_objects, view);
+				worker->model[at] = COP_ENOENT;
+			} else {
+				worker->err = tx_put(tx, world_objects, view,
+					view_of(value, 1 + rng_below(&rng, sizeof value)));
+				worker->model[at] = fill;
+			}
+		}
+		if (worker->err == 0)
+			worker->err = tx_commit(tx);
+		if (worker->err)
+			(void)snprintf(worker->text, sizeof worker->text, "%s", err_text());
+		volume_leave(worker->world->volume, &visit);
+	}
+	return NULL;
+}
+
+struct checkpointer {
+	struct world *world;
+	pthread_t thread;
+	_Atomic bool stop;
+	uint64_t dirty_bytes_max;
+	int err;
+};
+
+static void *
+run_checkpoints(void *context)
+{
+	struct checkpointer *checkpointer = context;
+
+	while (!atomic_load(&checkpointer->stop) && checkpointer->err == 0) {
+		uint64_t dirty = cache_stats(volume_cache(checkpointer->world->volume)).dirty_bytes;
+
+		if (dirty > checkpointer->dirty_bytes_max)
+			checkpointer->dirty_bytes_max = dirty;
+		checkpointer->err = volume_checkpoint(checkpointer->world->volume);
+	}
+	return NULL;
+}
+
+/* Keys in random order over a tree larger than the cache, while checkpoints freeze and write. */
+static void
+run_workers(struct world *world, uint32_t threads, const struct worker *like)
+{
+	struct worker workers[8];
+	struct checkpointer checkpointer = { .world = world };
+	int err = 0;
+
+	assert_true(threads <= 8);
+	volume_leave(world->volume, &world->visit);
+	assert_int_equal(
+		pthread_create(&checkpointer.thread, NULL, run_checkpoints, &checkpointer), 0);
+	for (uint32_t i = 0; i < threads; i++) {
+		workers[i] = *like;
+		workers[i].world = world;
+		workers[i].seed = i + 1;
+		workers[i].first = i;
+		workers[i].model = malloc(like->keys * sizeof(int));
+		assert_non_null(workers[i].model);
+		for (uint32_t k = 0; k < like->keys; k++)
+			workers[i].model[k] = COP_ENOENT;
+		assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (uint32_t i = 0; i < threads; i++) {
+		assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
+		if (workers[i].err) {
+			print_message("# worker %u: %s\n", i, workers[i].text);
+			err = workers[i].err;
+		}
+	}
+	atomic_store(&checkpointer.stop, true);
+	assert_int_equal(pthread_join(checkpointer.thread, NULL), 0);
+	assert_int_equal(err, 0);
+	assert_int_equal(checkpointer.err, 0);
+	if (checkpointer.dirty_bytes_max > world->cache_bytes / 2)
+		fail_msg("%" PRIu64 " dirty bytes", checkpointer.dirty_bytes_max);
+	volume_enter(world->volume, &world->visit);
+	assert_int_equal(volume_checkpoint(world->volume), 0);
+	world_reopen(world);
+	for (uint32_t i = 0; i < threads; i++) {
+		for (uint32_t k = 0; k < like->keys; k++)
+			assert_int_equal(
+				world_get(world, workers[i].first + k * 8), workers[i].model[k]);
+		free(workers[i].model);
+	}
+	space_check(volume_space(world->volume));
+}
+
+static void
+threads_with_small_transactions_and_a_small_cache(void **state)
+{
+	const struct worker like = { .keys = 6000, .steps = 1500, .messages = 2 };
+	struct world world = { .cache_bytes = COP_CACHE_BYTES_MIN };
+
+	(void)state;
+	world_format(&world, 256 << 20, 16384);
+	run_workers(&world, 4, &like);
+	world_end(&world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_aborted_transaction_leaves_nothing),
+		cmocka_unit_test(a_commit_keeps_only_what_it_took),
+		cmocka_unit_test(fills_to_the_brim_and_empties_to_what_it_was),
+		cmocka_unit_test(sixty_four_large_messages_fit_their_ticket),
+		cmocka_unit_test(a_transaction_begun_before_a_failure_is_refused_after_it),
+		cmocka_unit_test(a_commit_in_a_warm_cache_calls_no_device),
+		cmocka_unit_test(threads_with_small_transactions_and_a_small_cache),
+
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
