@@ -459,8 +459,9 @@ cut_in_steps(struct edit *edit, const struct cut *cut, const struct cut_blocks *
 	err = gather_borders(edit, blocks);
 	if (err == 0)
 		err = cut_commit(edit, cut, blocks, claim.number);
-	if (err == 0)
-		err = trim_run(edit->op, edit->object, claim.number);
+	/* The cut has happened; what cannot be freed now is left to a later run of the job. */
+	if (err == 0 && trim_run(edit->op, edit->object, claim.number) != 0)
+		err_clear();
 	job_unclaim(volume, &claim);
 	return err;
 }
@@ -526,14 +527,15 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 		err = record_put(edit->tx, edit->object->branch, edit->object->id, &edit->next);
 	if (err == 0)
 		err = edit_commit(edit);
-	if (err == 0)
-		err = job_run_dismantle(edit->op, claim.number);
+	/* As above. */
+	if (err == 0 && job_run_dismantle(edit->op, claim.number) != 0)
+		err_clear();
 	job_unclaim(volume, &claim);
 	return err;
 }
 
 /* A tree with so little left that it fits the record goes there. It may stay as well. */
-static int
+static void
 shrink_form(struct operation *op, struct cop_object *object)
 {
 	struct gather gather = { .end = CONTENT_BLOCKS_MAX, .max = INLINE_EXTENTS_MAX + 1 };
@@ -559,11 +561,8 @@ shrink_form(struct operation *op, struct cop_object *object)
 
 out:
 	edit_fini(&edit);
-	if (err == COP_ENOSPC) {
+	if (err)
 		err_clear();
-		err = 0;
-	}
-	return err;
 }
 
 static int
@@ -599,7 +598,9 @@ cut_content(struct operation *op, struct cop_object *object, struct cut cut, boo
 		cut.one_step = false;
 		err = cut_once(op, object, &cut, may_inline);
 	}
-	return err ? err : shrink_form(op, object);
+	if (err == 0)
+		shrink_form(op, object);
+	return err;
 }
 
 /* ---- Setting the length --------------------------------------------------------------------- */
@@ -793,8 +794,9 @@ preallocate_piece(struct edit *edit, uint64_t first, uint64_t end, uint64_t leng
 		err = fill_holes(edit);
 	if (err)
 		return err;
-	edit->next.length =
-		max_u64(edit->now.record.length, min_u64(length, edit->end * BLOCK_BYTES));
+	/* The length comes last: until then nothing that a reader sees has changed. */
+	if (edit->end == end)
+		edit->next.length = max_u64(edit->now.record.length, length);
 	err = edit_put(edit);
 	return err ? err : edit_commit(edit);
 }
@@ -851,8 +853,8 @@ preallocate(struct operation *op, struct cop_object *object, uint64_t offset, ui
 
 		err = edit_init(&edit, op, object);
 		if (err == 0)
-			err = preallocate_piece(
-				&edit, block, piece_end, grow_length ? offset + bytes : 0);
+			err = preallocate_piece(&edit, block, piece_end,
+				grow_length && piece_end == end ? offset + bytes : 0);
 		if (err == 0)
 			block = edit.end;
 		edit_fini(&edit);

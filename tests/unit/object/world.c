@@ -32,7 +32,7 @@ world_clock(void *context)
 {
 	struct world *world = context;
 
-	return world->now_ns += 1000;
+	return atomic_fetch_add(&world->now_ns, 1000);
 }
 
 static void
@@ -48,24 +48,40 @@ open_volume(struct world *world)
 	must(cop_root(world->volume, NULL, &world->root));
 }
 
-void
-world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed)
+static void
+format_and_open(struct world *world, uint32_t node_bytes)
 {
-	struct device_options device_options = { 0 };
 	struct cop_format_options options = COP_INIT(options);
 	struct cop_sources sources = {
 		.random = world_random,
 		.clock_ns = world_clock,
 		.context = world,
 	};
+
+	options.node_bytes = node_bytes;
+	must(cop_format_on_with(world->dev, &options, &sources));
+	open_volume(world);
+}
+
+void
+world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed)
+{
+	struct device_options device_options = { 0 };
 	char url[64];
 
 	*world = (struct world){ .seed = seed, .now_ns = INT64_C(1700000000000000000) };
 	snprintf(url, sizeof url, "mem:%llu", (unsigned long long)bytes);
 	must(device_open(url, &device_options, &world->dev));
-	options.node_bytes = node_bytes;
-	must(cop_format_on_with(world->dev, &options, &sources));
-	open_volume(world);
+	format_and_open(world, node_bytes);
+}
+
+void
+world_init_on_sim(struct world *world, uint64_t bytes, uint64_t seed)
+{
+	*world = (struct world){ .seed = seed, .now_ns = INT64_C(1700000000000000000) };
+	must(sim_create(bytes, seed, &world->medium));
+	must(sim_open(world->medium, 0, &world->dev));
+	format_and_open(world, 0);
 }
 
 static void
@@ -95,6 +111,7 @@ world_fini(struct world *world)
 	must(cop_close(world->volume));
 	world_check(world);
 	device_close(world->dev);
+	sim_free(world->medium);
 }
 
 void

@@ -5,18 +5,23 @@
  * world: a volume on a disk in memory, with a clock and random numbers that repeat.
  */
 
+#include "device/sim.h"
 #include "object/object_internal.h"
 
 struct world {
+	struct sim_medium *medium; /* NULL: plain memory */
 	struct device *dev;
 	struct cop_volume *volume;
 	struct cop_object *root;
 	uint64_t seed;
-	int64_t now_ns;
+	_Atomic int64_t now_ns;
 };
 
 /* Formats and opens; node_bytes 0: by the size. */
 void world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed);
+
+/* The same on a simulated disk. */
+void world_init_on_sim(struct world *world, uint64_t bytes, uint64_t seed);
 
 /* Closes, and proves that the volume is sound. */
 void world_fini(struct world *world);
