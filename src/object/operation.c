@@ -57,7 +57,7 @@ operation_again(struct operation *op, int err)
 		return false;
 	op->tries++;
 	volume_leave(volume, &op->visit);
-	moved = volume_refresh(volume);
+	moved = volume_refresh(volume, &op->visit);
 	volume_enter(volume, &op->visit);
 	if (moved)
 		err_clear();

@@ -321,11 +321,11 @@ checkpoint(struct volume *volume, bool forced)
 	assert(!volume->options.read_only);
 	lock_assert_none_held();
 	mutex_lock(&volume->state);
-	while (volume->checkpoint_running)
+	while (volume->turn_taken)
 		condition_wait(&volume->state_changed, &volume->state);
 	err = volume->failed;
 	if (err == 0)
-		volume->checkpoint_running = true;
+		volume->turn_taken = true;
 	mutex_unlock(&volume->state);
 	if (err)
 		return volume__failed(volume);
@@ -334,7 +334,7 @@ checkpoint(struct volume *volume, bool forced)
 		err = run_checkpoint(volume, &fatal);
 
 	mutex_lock(&volume->state);
-	volume->checkpoint_running = false;
+	volume->turn_taken = false;
 	if (fatal) {
 		volume->failed = err;
 		(void)snprintf(volume->failed_text, sizeof volume->failed_text, "%s", err_text());

@@ -3,7 +3,10 @@
 #include "base/clock.h"
 #include "base/num.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { NEWER_TRIES = 16 }; /* checkpoints that a writer may make while a reader looks at one */
 
 /* ---- Finding the superblock ------------------------------------------------------------------ */
 
@@ -15,11 +18,10 @@
 struct search {
 	struct device *dev;
 	uint8_t *block;
-	struct superblock newest;
-	struct superblock second; /* the one that the newest names, if it was seen */
 	struct superblock seen[SUPERBLOCK_PLACES_MAX * SUPERBLOCK_RING];
 	size_t seen_count;
-	int worst; /* why nothing was believed: the most telling error */
+	int worst; /* why one was not believed: the most telling error */
+	char worst_text[128];
 };
 
 /* An unsupported volume is more telling than a damaged one, that more than none at all. */
@@ -37,13 +39,18 @@ search_note(struct search *search, int err)
 		if (order[i] == search->worst)
 			worst_rank = i;
 	}
-	if (search->worst == 0 || rank > worst_rank)
+	if (search->worst == 0 || rank > worst_rank) {
 		search->worst = err;
+		(void)snprintf(search->worst_text, sizeof search->worst_text, "%s", err_text());
+	}
 }
 
+static const uint64_t place_ags[SUPERBLOCK_PLACES_MAX] = { 0, 1, 3, 7 };
+
 static void
-search_look(struct search *search, uint64_t addr, uint32_t place, uint32_t slot)
+search_look(struct search *search, uint32_t ag_blocks, uint32_t place, uint32_t slot)
 {
+	uint64_t addr = place_ags[place] * ag_blocks + slot;
 	struct superblock sb;
 	int err;
 
@@ -52,7 +59,8 @@ search_look(struct search *search, uint64_t addr, uint32_t place, uint32_t slot)
 	err = device_read(search->dev, addr, search->block, 1);
 	if (err == 0)
 		err = superblock_decode(search->block, &sb);
-	if (err == 0 && (sb.place != place || sb.slot != slot))
+	if (err == 0 && (sb.place != place || sb.slot != slot ||
+				place_ags[place] * sb.ag_blocks + slot != addr))
 		err = fail(COP_ECHECKSUM, "superblock of another place");
 	if (err) {
 		search_note(search, err);
@@ -67,10 +75,8 @@ search_look(struct search *search, uint64_t addr, uint32_t place, uint32_t slot)
 static void
 search_place(struct search *search, uint32_t ag_blocks, uint32_t place)
 {
-	static const uint64_t ags[SUPERBLOCK_PLACES_MAX] = { 0, 1, 3, 7 };
-
 	for (uint32_t slot = 0; slot < SUPERBLOCK_RING; slot++)
-		search_look(search, ags[place] * ag_blocks + slot, place, slot);
+		search_look(search, ag_blocks, place, slot);
 }
 
 static void
@@ -101,7 +107,8 @@ search_failed(const struct search *search)
 	switch (search->worst) {
 	case COP_EUNSUPPORTED:
 		return fail(COP_EUNSUPPORTED,
-			"%s: a format or feature that this version does not know", name);
+			"%s: a format or feature that this version does not know: %s", name,
+			search->worst_text);
 	case COP_ECHECKSUM:
 	case COP_EFORMAT:
 		return fail(COP_ECHECKSUM, "%s: every copy of the superblock is damaged", name);
@@ -125,7 +132,8 @@ volume_find_superblock(
 		return fail(COP_ENOMEM, "superblock");
 	search_everywhere(&search);
 	free(search.block);
-	if (search.seen_count == 0)
+	/* A newer coppice that has written one of the ring has changed what the others name. */
+	if (search.seen_count == 0 || search.worst == COP_EUNSUPPORTED)
 		return search_failed(&search);
 
 	newest = &search.seen[0];
@@ -204,15 +212,15 @@ volume__clock(int64_t (*clock_ns)(void *context), void *context)
 }
 
 static int
-read_branch(struct volume *volume, struct branch_record *out_branch)
+read_branch(struct tree *catalog, struct branch_record *out_branch)
 {
 	uint8_t key[CATALOG_KEY_BYTES];
 	uint8_t value[BRANCH_RECORD_BYTES + BRANCH_NAME_BYTES_MAX];
 	size_t bytes;
 	int err;
 
-	err = tree_get(&volume->catalog.tree, catalog_key(key, CATALOG_BRANCH, BRANCH_MAIN), value,
-		sizeof value, &bytes);
+	err = tree_get(catalog, catalog_key(key, CATALOG_BRANCH, BRANCH_MAIN), value, sizeof value,
+		&bytes);
 	if (err == COP_ENOENT || err == COP_ERANGE)
 		err = fail(COP_EFORMAT, "no branch \"main\"");
 	if (err == 0)
@@ -293,7 +301,7 @@ open_trees(struct volume *volume)
 	int err;
 
 	volume_enter(volume, &visit);
-	err = read_branch(volume, &volume->branch);
+	err = read_branch(&volume->catalog.tree, &volume->branch);
 	volume_leave(volume, &visit);
 	if (err)
 		return err;
@@ -331,6 +339,41 @@ undo_state:
 	return err;
 }
 
+/*
+ * The newest checkpoint. A writer beside a reader may overwrite what that is about to look at; then
+ * there is a newer one.
+ */
+static int
+open_newest(struct volume *volume)
+{
+	uint64_t tried = 0;
+	int err = 0;
+
+	for (int tries = 0; tries < NEWER_TRIES; tries++) {
+		struct superblock newest;
+		struct superblock previous;
+		int found = volume_find_superblock(volume->dev, &newest, &previous);
+
+		if (found)
+			return found;
+		if (tries > 0 && newest.generation <= tried)
+			return err;
+		tried = newest.generation;
+		volume->newest = newest;
+		volume->previous = previous;
+		err = check_against_device(volume, &newest);
+		if (err)
+			return err;
+		space_free_all(TAKE(volume->space));
+		err = adopt_superblock(volume);
+		if (err == 0)
+			err = open_trees(volume);
+		if (!volume->options.read_only || !err_is_damage(err))
+			return err;
+	}
+	return err;
+}
+
 int
 volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
 {
@@ -356,20 +399,11 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	err = volume__random(options->random, options->context, &volume->rng);
 	if (err)
 		goto out;
-	err = volume_find_superblock(dev, &volume->newest, &volume->previous);
-	if (err)
-		goto out;
-	err = check_against_device(volume, &volume->newest);
-	if (err)
-		goto out;
 	err = cache_create(dev, options->cache_bytes, &volume->cache);
 	if (err)
 		goto out;
 	volume->dirty_limit_bytes = options->cache_bytes / 4;
-	err = adopt_superblock(volume);
-	if (err)
-		goto out;
-	err = open_trees(volume);
+	err = open_newest(volume);
 	if (err)
 		goto out;
 	gate_enter_exclusive(volume->gate);
@@ -401,37 +435,139 @@ volume_close(struct volume *volume)
 	free(volume);
 }
 
-bool
-volume_refresh(struct volume *volume)
-{
-	struct superblock newest;
+/* ---- Moving a reader on ---------------------------------------------------------------------- */
+
+/*
+ * A newer checkpoint that a reader moves to. All that the handle says of it is read first, through
+ * trees of its own, and then changed under one hold of the gate, so that no operation meets the
+ * roots of two checkpoints.
+ */
+struct newer {
+	struct superblock sb;
 	struct superblock previous;
+	struct tree_env env;
+	struct tree catalog;
+	struct tree objects;
 	struct branch_record branch;
-	struct tree_root catalog;
+};
+
+/* Nobody else sees these trees, and they do not change. */
+static void
+newer_gate(void *context)
+{
+	(void)context;
+}
+
+static uint64_t
+newer_generation(void *context)
+{
+	const struct newer *newer = context;
+
+	return newer->sb.generation;
+}
+
+static const struct tree_hooks newer_hooks = {
+	.enter = newer_gate,
+	.leave = newer_gate,
+	.generation = newer_generation,
+};
+
+static int
+read_newer(struct volume *volume, struct newer *newer)
+{
+	int err;
+
+	newer->env = (struct tree_env){
+		.cache = volume->cache,
+		.node_bytes = volume->env.node_bytes,
+		.device_blocks = volume->env.device_blocks,
+		.hooks = &newer_hooks,
+		.context = newer,
+	};
+	memcpy(newer->env.uuid, volume->env.uuid, sizeof newer->env.uuid);
+	newer->catalog = (struct tree){
+		.env = &newer->env,
+		.kind = TREE_CATALOG,
+		.root = newer->sb.catalog,
+	};
+	err = read_branch(&newer->catalog, &newer->branch);
+	if (err)
+		return err;
+	newer->objects = (struct tree){
+		.env = &newer->env,
+		.kind = TREE_OBJECTS,
+		.root = newer->branch.objects,
+	};
+	return volume__trees_look_up(volume, &newer->objects, newer->sb.generation);
+}
+
+/* False: a tree was opened meanwhile, and has not been looked up. */
+static bool
+adopt_newer(struct volume *volume, const struct newer *newer)
+{
+	bool is_complete;
+
+	mutex_lock(&volume->state);
+	gate_enter_exclusive(volume->gate);
+	is_complete = volume__trees_move(volume, newer->sb.generation);
+	if (is_complete) {
+		volume->catalog.tree.root = newer->sb.catalog;
+		volume->branch = newer->branch;
+		volume->objects.tree.root = newer->branch.objects;
+		volume->newest = newer->sb;
+		volume->previous = newer->previous;
+		atomic_store(&volume->objects_count, (int64_t)newer->sb.objects);
+		atomic_store(&volume->generation, newer->sb.generation + 2);
+	}
+	gate_leave_exclusive(volume->gate);
+	mutex_unlock(&volume->state);
+	return is_complete;
+}
+
+/* The turn is this thread's. True: it has moved on. */
+static bool
+move_on(struct volume *volume)
+{
+	uint64_t tried = volume->newest.generation;
+
+	for (int tries = 0; tries < NEWER_TRIES; tries++) {
+		struct newer newer;
+		int err = volume_find_superblock(volume->dev, &newer.sb, &newer.previous);
+
+		if (err || newer.sb.generation <= tried ||
+			memcmp(newer.sb.uuid, volume->newest.uuid, sizeof newer.sb.uuid) != 0)
+			return false;
+		tried = newer.sb.generation;
+		do
+			err = read_newer(volume, &newer);
+		while (err == 0 && !adopt_newer(volume, &newer));
+		if (err == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+volume_refresh(struct volume *volume, const struct volume_visit *visit)
+{
+	bool has_moved;
 
 	if (!volume->options.read_only)
 		return false;
-	if (volume_find_superblock(volume->dev, &newest, &previous) != 0 ||
-		newest.generation == volume->newest.generation ||
-		memcmp(newest.uuid, volume->newest.uuid, sizeof newest.uuid) != 0)
-		return false;
-
-	catalog = newest.catalog;
-	gate_enter_exclusive(volume->gate);
-	volume->catalog.tree.root = catalog;
-	gate_leave_exclusive(volume->gate);
-	if (read_branch(volume, &branch) != 0)
-		return false;
-	gate_enter_exclusive(volume->gate);
-	volume->branch = branch;
-	volume->objects.tree.root = branch.objects;
-	gate_leave_exclusive(volume->gate);
 	mutex_lock(&volume->state);
-	volume->newest = newest;
-	volume->previous = previous;
+	while (volume->turn_taken)
+		condition_wait(&volume->state_changed, &volume->state);
+	volume->turn_taken = true;
 	mutex_unlock(&volume->state);
-	atomic_store(&volume->objects_count, (int64_t)newest.objects);
-	return volume__trees_reload(volume) == 0;
+
+	/* Others may have done it since this operation began. */
+	has_moved = volume_generation(volume) > visit->period || move_on(volume);
+
+	mutex_lock(&volume->state);
+	volume->turn_taken = false;
+	condition_wake_all(&volume->state_changed);
+	mutex_unlock(&volume->state);
+	return has_moved;
 }
 
 /* ---- Visits ---------------------------------------------------------------------------------- */

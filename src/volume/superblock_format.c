@@ -167,6 +167,8 @@ fields_check(const struct superblock *sb, uint8_t checksum_algorithm)
 	if (sb->generation == 0 || sb->previous_generation >= sb->generation)
 		return fail(COP_EFORMAT, "superblock of generation %" PRIu64 " after %" PRIu64,
 			sb->generation, sb->previous_generation);
+	if (sb->generation > SUPERBLOCK_GENERATION_MAX)
+		return fail(COP_EFORMAT, "superblock of generation %" PRIu64, sb->generation);
 	if (sb->slot >= SUPERBLOCK_RING)
 		return fail(COP_EFORMAT, "superblock slot %u", sb->slot);
 	if (!is_power_of_two(sb->node_bytes) || sb->node_bytes < TREE_NODE_BYTES_MIN ||

@@ -64,6 +64,9 @@ enum {
 
 #define SUPERBLOCK_CLEAN UINT64_C(8)
 
+/* Later ones are damage: none that is counted up from 1 gets there. */
+#define SUPERBLOCK_GENERATION_MAX (UINT64_MAX >> 1)
+
 struct superblock {
 	uint16_t place;
 	uint16_t slot;

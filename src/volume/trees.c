@@ -184,15 +184,14 @@ find_locked(struct volume *volume, struct tree_name name)
 
 /* The root that the object tree records for a content or directory tree; no record: empty. */
 static int
-read_root(struct volume *volume, struct tree_name name, struct tree_root *out_root)
+read_root(struct tree *objects, struct tree_name name, struct tree_root *out_root)
 {
 	uint8_t key[ROOT_KEY_BYTES];
 	uint8_t value[ROOT_RECORD_BYTES];
 	size_t bytes;
 	int err;
 
-	err = tree_get(&volume->objects.tree, root_key(key, name.object, name.kind), value,
-		sizeof value, &bytes);
+	err = tree_get(objects, root_key(key, name.object, name.kind), value, sizeof value, &bytes);
 	if (err == COP_ENOENT) {
 		err_clear();
 		*out_root = (struct tree_root){ 0 };
@@ -223,7 +222,7 @@ open_new(struct volume *volume, struct tree_name name, struct open_tree **out_tr
 	while (!tree) {
 		uint64_t changes = atomic_load(&volume->root_changes);
 		struct tree_root root;
-		int err = read_root(volume, name, &root);
+		int err = read_root(&volume->objects.tree, name, &root);
 
 		if (err) {
 			free(made);
@@ -304,41 +303,60 @@ volume_tree_release(struct volume *volume, struct tree *tree)
 	free(open);
 }
 
-int
-volume__trees_reload(struct volume *volume)
+/* A reference to an open tree that was not looked up in that generation; NULL: there is none. */
+static struct open_tree *
+next_to_look_up(struct volume *volume, uint64_t generation)
 {
-	for (size_t i = 0; i < VOLUME_BUCKETS; i++) {
-		struct open_tree *tree;
+	struct open_tree *tree = NULL;
 
-		mutex_lock(&volume->state);
+	mutex_lock(&volume->state);
+	for (size_t i = 0; i < VOLUME_BUCKETS && !tree; i++) {
 		tree = volume->trees[i];
-		if (tree)
-			tree->refs++;
-		mutex_unlock(&volume->state);
-		while (tree) {
-			struct open_tree *next;
-			struct tree_root root;
-			int err = read_root(volume, tree->name, &root);
+		while (tree && tree->next_generation == generation)
+			tree = tree->next;
+	}
+	if (tree)
+		tree->refs++;
+	mutex_unlock(&volume->state);
+	return tree;
+}
 
-			if (err == 0) {
-				gate_enter_exclusive(volume->gate);
-				tree->tree.root = root;
-				tree->stored = root;
-				gate_leave_exclusive(volume->gate);
-			}
+int
+volume__trees_look_up(struct volume *volume, struct tree *objects, uint64_t generation)
+{
+	struct open_tree *tree;
+	int err = 0;
+
+	while (err == 0 && (tree = next_to_look_up(volume, generation))) {
+		err = read_root(objects, tree->name, &tree->next_root);
+		if (err == 0) {
 			mutex_lock(&volume->state);
-			next = tree->next;
-			if (next)
-				next->refs++;
+			tree->next_generation = generation;
 			mutex_unlock(&volume->state);
-			volume_tree_release(volume, &tree->tree);
-			if (err) {
-				if (next)
-					volume_tree_release(volume, &next->tree);
-				return err;
-			}
-			tree = next;
+		}
+		volume_tree_release(volume, &tree->tree);
+	}
+	return err;
+}
+
+bool
+volume__trees_move(struct volume *volume, uint64_t generation)
+{
+	mutex_assert_held(&volume->state);
+	gate_assert_exclusive(volume->gate);
+	for (size_t i = 0; i < VOLUME_BUCKETS; i++) {
+		for (struct open_tree *tree = volume->trees[i]; tree; tree = tree->next) {
+			if (tree->next_generation != generation)
+				return false;
 		}
 	}
-	return 0;
+	for (size_t i = 0; i < VOLUME_BUCKETS; i++) {
+		for (struct open_tree *tree = volume->trees[i]; tree; tree = tree->next) {
+			tree->tree.root = tree->next_root;
+			tree->stored = tree->next_root;
+		}
+	}
+	/* Whoever is opening a tree has looked at the roots of before. */
+	atomic_fetch_add(&volume->root_changes, 1);
+	return true;
 }

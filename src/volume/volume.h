@@ -35,6 +35,7 @@
 #include <stdint.h>
 
 struct volume;
+struct volume_visit;
 
 /* ---- Opening -------------------------------------------------------------------------------- */
 
@@ -82,10 +83,11 @@ MUST_CHECK int volume_open(
 void volume_close(struct volume *volume);
 
 /*
- * For a reader beside a writer, after something did not verify: looks for a newer checkpoint and
- * moves to it. True when it did: try again. False: what was found is damage.
+ * For a reader beside a writer, after something did not verify: looks for a newer checkpoint than
+ * the operation of `visit` began with, and moves to it. True when there is one: try again. False:
+ * what was found is damage. The visit has been left. All roots change at one time.
  */
-bool volume_refresh(struct volume *volume);
+bool volume_refresh(struct volume *volume, const struct volume_visit *visit);
 
 /* ---- Telling -------------------------------------------------------------------------------- */
 

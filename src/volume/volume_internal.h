@@ -29,6 +29,10 @@ struct open_tree {
 	uint32_t refs;           /* guarded by the state mutex */
 	struct open_tree *next;  /* volume.trees, guarded by the state mutex */
 	struct tree_root stored; /* what the root record says; guarded by the gate */
+
+	/* For whoever has the turn and moves a reader on: its root in that generation. */
+	struct tree_root next_root;
+	uint64_t next_generation;
 };
 
 /* Nodes and list entries that are set aside, so that using them cannot fail. */
@@ -79,8 +83,8 @@ struct volume {
 	struct condition state_changed;
 	uint64_t ticket_next;
 	uint64_t ticket_serving;
-	bool checkpoint_running;
-	int failed; /* the error that ended writing, 0: none */
+	bool turn_taken; /* a checkpoint, or a reader's move to a newer one, is under way */
+	int failed;      /* the error that ended writing, 0: none */
 	char failed_text[256];
 	struct open_tree *trees[VOLUME_BUCKETS];
 	struct superblock newest;
@@ -123,8 +127,14 @@ open_tree_of(struct tree *tree)
 	return (struct open_tree *)(void *)tree;
 }
 
-/* Looks every open tree up again after the branch has moved to a newer checkpoint. */
-MUST_CHECK int volume__trees_reload(struct volume *volume);
+/* The turn is the caller's: looks up in `objects`, of that generation, the roots of all open trees
+ * that were not looked up there before. */
+MUST_CHECK int volume__trees_look_up(
+	struct volume *volume, struct tree *objects, uint64_t generation);
+
+/* State locked, gate exclusive: gives every open tree the root that was looked up. False, and
+ * nothing has changed: one was not. */
+bool volume__trees_move(struct volume *volume, uint64_t generation);
 
 /* ---- tx.c */
 
