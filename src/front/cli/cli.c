@@ -44,6 +44,23 @@ exit_of(int code)
 	}
 }
 
+/* The device of the open volume that an object lies in; to be freed, or NULL. */
+static char *
+open_device_of(const struct cli *cli, const char *object)
+{
+	struct address address;
+	char *device = NULL;
+
+	if (address_parse(object, access(object, F_OK) == 0, &address) != 0)
+		return NULL;
+	for (size_t i = 0; i < cli->volumes.count; i++) {
+		if (strcmp(cli->volumes.rows[i].device, address.device) == 0)
+			device = need_copy(address.device);
+	}
+	address_fini(&address);
+	return device;
+}
+
 /* The device part of an object's address, for hints that name a volume; to be freed. */
 static char *
 device_of(const char *object)
@@ -58,6 +75,27 @@ device_of(const char *object)
 	return device;
 }
 
+static char *
+command_on(const char *words, const char *operand)
+{
+	struct text text = { 0 };
+
+	text_add_format(&text, "%s ", words);
+	text_add_quoted(&text, operand);
+	return text.data;
+}
+
+/* Space is short in a volume that is open, or on the host. */
+static char *
+hint_for_space(const struct cli *cli, const char *object)
+{
+	char *device = open_device_of(cli, object);
+	char *hint = device ? command_on("coppice df", device) : command_on("df -h", object);
+
+	free(device);
+	return hint;
+}
+
 /* What to try, when an error of this kind comes from an object; to be freed, or NULL. */
 static char *
 hint_for(const struct cli *cli, const char *object, int code)
@@ -68,26 +106,26 @@ hint_for(const struct cli *cli, const char *object, int code)
 	} rows[] = {
 		{ COP_ECHECKSUM, "coppice check" },
 		{ COP_EFORMAT, "coppice check" },
-		{ COP_ENOSPC, "coppice df" },
 		{ COP_ENOTVOLUME, "coppice info" },
 		{ COP_EUNSUPPORTED, "coppice info" },
 		{ COP_EBUSY, "coppice info" },
 	};
-	struct text text = { 0 };
 	char *device;
+	char *hint = NULL;
 
 	if (code == COP_EINVAL || code == COP_ETOOSMALL)
 		return need_format("coppice %s --help", cli->command->name);
+	if (!object)
+		return NULL;
+	if (code == COP_ENOSPC)
+		return hint_for_space(cli, object);
+	device = device_of(object);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		if (rows[i].code != code)
-			continue;
-		device = device_of(object);
-		text_add_format(&text, "%s ", rows[i].words);
-		text_add_quoted(&text, device);
-		free(device);
-		return text.data;
+		if (rows[i].code == code)
+			hint = command_on(rows[i].words, device);
 	}
-	return NULL;
+	free(device);
+	return hint;
 }
 
 static void

@@ -40,8 +40,9 @@ struct cli {
 
 	uint64_t items; /* tried so far, failures among them */
 	uint64_t failures;
-	int first_exit; /* of the first failure */
-	int stop_exit;  /* why the run had to stop; 0: it did not */
+	int first_exit;   /* of the first failure */
+	int stop_exit;    /* why the run had to stop; 0: it did not */
+	bool has_removed; /* something of a volume: its space is waited for at the end */
 
 	struct volumes volumes;
 	struct progress progress;

@@ -56,7 +56,6 @@ struct option_row {
 enum command_flags {
 	COMMAND_QUERY = 1 << 0,
 	COMMAND_CHANGES = 1 << 1,
-	COMMAND_SETTLES = 1 << 2, /* removes things: waits until their space is free */
 };
 
 /* What the operands are, for completion. */

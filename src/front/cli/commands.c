@@ -218,7 +218,7 @@ const struct command commands[] = {
 		.examples = "coppice rm vol.cop:/old.txt\ta file\n"
 			    "coppice rm -r vol.cop:/old\ta directory with all in it\n",
 		.options = rm_options,
-		.flags = COMMAND_CHANGES | COMMAND_SETTLES,
+		.flags = COMMAND_CHANGES,
 		.operand = OPERAND_PATH,
 		.operands_min = 1,
 		.operands_max = OPERANDS_ANY,
@@ -234,7 +234,7 @@ const struct command commands[] = {
 		.examples =
 			"coppice mv vol.cop:/a vol.cop:/b\trename, or move into the directory b\n",
 		.options = mv_options,
-		.flags = COMMAND_CHANGES | COMMAND_SETTLES,
+		.flags = COMMAND_CHANGES,
 		.operand = OPERAND_PATH,
 		.operands_min = 2,
 		.operands_max = OPERANDS_ANY,

@@ -322,43 +322,68 @@ is_linked(const struct copy *copy, const struct item *item)
 	return copy->preserve && item->links > 1 && item->kind != COP_DIRECTORY;
 }
 
+/* Notes where the copy is, for links to it. What cannot be noted is copied again. */
 static void
 remember(struct copy *copy, const struct item *item, struct sink_directory *to, const char *name,
 	size_t name_bytes)
 {
 	struct idset_row *row;
+	struct item made;
 
 	if (!is_linked(copy, item) || idset_find(&copy->linked, item->space, item->number))
 		return;
+	if (copy->sink->ops->find(copy->sink, to, name, name_bytes, &made) != 0) {
+		err_clear();
+		return;
+	}
 	row = idset_insert(&copy->linked, item->space, item->number);
 	row->names_left = item->links - 1;
-	/* What cannot be remembered is copied again under its next name. */
-	if (copy->sink->ops->remember(
-		    copy->sink, to, name, name_bytes, text_string(&copy->to), row) != 0) {
-		err_clear();
-		idset_remove(&copy->linked, row);
-	}
+	row->copy_space = made.space;
+	row->copy_number = made.number;
+	/* A volume opens its objects by number, the host its files by path only. */
+	if (!copy->sink->root)
+		row->place = need_copy(text_string(&copy->to));
 }
 
-/* True when the file was copied before under another name, and this name was made a link to it. */
+/*
+ * True when the file was copied before under another name, and this name is a link to the copy
+ * now. `existing` is what is to be replaced, NULL for nothing.
+ */
 static bool
 link_to_copy(struct copy *copy, const struct item *item, struct sink_directory *to,
-	const char *name, size_t name_bytes, bool replaces)
+	const char *name, size_t name_bytes, const struct item *existing)
 {
 	struct idset_row *row;
+	bool is_linked_already;
 
 	if (!is_linked(copy, item))
 		return false;
 	row = idset_find(&copy->linked, item->space, item->number);
 	if (!row)
 		return false;
-	if (copy->sink->ops->link(copy->sink, row, to, name, name_bytes, replaces) != 0) {
+	is_linked_already = existing && existing->space == row->copy_space &&
+			    existing->number == row->copy_number;
+	if (!is_linked_already && copy->sink->ops->link(copy->sink, row, to, name, name_bytes,
+					  existing != NULL) != 0) {
 		err_clear();
 		return false;
 	}
 	if (--row->names_left == 0)
 		idset_remove(&copy->linked, row);
 	return true;
+}
+
+/*
+ * What is there stays, and later names of the same file become links to it. With --update, it is
+ * itself replaced by a link when the file was copied under an earlier name, as cp does.
+ */
+static int
+leave_existing(struct copy *copy, const struct item *item, struct sink_directory *to,
+	const char *name, size_t name_bytes, const struct item *replaceable)
+{
+	if (!replaceable || !link_to_copy(copy, item, to, name, name_bytes, replaceable))
+		remember(copy, item, to, name, name_bytes);
+	return SKIPPED;
 }
 
 /*
@@ -389,10 +414,10 @@ check_existing(struct copy *copy, const struct item *item, struct sink_directory
 	}
 	if (item->kind == COP_DIRECTORY)
 		return 0;
-	if (copy->no_clobber || (copy->update && out_existing->modified_ns >= item->modified_ns)) {
-		remember(copy, item, to, name, name_bytes);
-		return SKIPPED;
-	}
+	if (copy->no_clobber)
+		return leave_existing(copy, item, to, name, name_bytes, NULL);
+	if (copy->update && out_existing->modified_ns >= item->modified_ns)
+		return leave_existing(copy, item, to, name, name_bytes, out_existing);
 	return 0;
 }
 
@@ -600,7 +625,8 @@ copy_item(struct copy *copy, struct source_file *from, struct sink_directory *to
 			from_bytes, to_bytes);
 		if (!err)
 			return;
-	} else if (!err && !link_to_copy(copy, item, to, name, name_bytes, exists)) {
+	} else if (!err &&
+		   !link_to_copy(copy, item, to, name, name_bytes, exists ? &existing : NULL)) {
 		copy_file(copy, from, to, name, name_bytes, exists ? &existing : NULL);
 	}
 	copy->source->ops->close(from);

@@ -194,9 +194,7 @@ struct sink_ops {
 		const char *name, size_t name_bytes, const struct item *item, bool replaces);
 	void (*abandon)(struct sink_file *file);
 
-	/* How to make a further name of a file that is there now, noted in `row`. */
-	int (*remember)(struct sink *sink, struct sink_directory *directory, const char *name,
-		size_t name_bytes, const char *path, struct idset_row *row);
+	/* Another name of the copy that `row` tells of. */
 	int (*link)(struct sink *sink, const struct idset_row *row,
 		struct sink_directory *directory, const char *name, size_t name_bytes,
 		bool replaces);

@@ -8,12 +8,26 @@ struct collection {
 	size_t room; /* how many more */
 };
 
+/* A portion ends between two cookies: entries of the same cookie come together or not at all. */
+static bool
+is_full(const struct collection *collection, uint64_t cookie)
+{
+	const struct entries *entries = collection->entries;
+
+	return collection->room == 0 && entries->count > 0 &&
+	       entries->rows[entries->count - 1].cookie != cookie;
+}
+
 static bool
 collect(void *context, const struct cop_entry *entry)
 {
 	struct collection *collection = context;
 	struct entries *entries = collection->entries;
 
+	if (is_full(collection, entry->cookie))
+		return false;
+	if (collection->room > 0)
+		collection->room--;
 	if (entries->count == entries->capacity) {
 		entries->capacity = entries->capacity > 0 ? 2 * entries->capacity : 16;
 		entries->rows = need_more(entries->rows, entries->capacity, sizeof *entries->rows);
@@ -21,12 +35,13 @@ collect(void *context, const struct cop_entry *entry)
 	entries->rows[entries->count++] = (struct entry){
 		.kind = entry->kind,
 		.id = entry->id,
+		.cookie = entry->cookie,
 		.name_at = entries->names.bytes,
 		.name_bytes = entry->name_bytes,
 	};
 	text_add(&entries->names, entry->name, entry->name_bytes);
 	text_add(&entries->names, "", 1);
-	return --collection->room > 0;
+	return true;
 }
 
 const char *

@@ -20,6 +20,7 @@ enum { ENTRIES_PORTION = 1024 };
 struct entry {
 	enum cop_kind kind;
 	uint64_t id;
+	uint64_t cookie;
 	size_t name_at; /* in `names`, with a NUL after it */
 	size_t name_bytes;
 };

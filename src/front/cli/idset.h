@@ -2,7 +2,8 @@
 #define COPPICE_FRONT_CLI_IDSET_H
 
 /*
- * idset: a map from (space, number), which identify a file, to a value. It holds only files of
+ * idset: a map from (space, number), which identify a file, to the copy that
+ * was made of it. It holds only files of
  * more than one name, so its memory follows their count and not that of all files.
  */
 
@@ -14,8 +15,9 @@ struct idset_row {
 	uint64_t space;
 	uint64_t number;
 	uint64_t names_left; /* names not met yet; the row goes when there is none */
-	char *place;         /* owned; NULL when `id` says it, or nothing need be said */
-	uint64_t id;
+	char *place;         /* owned; NULL when the two below say it */
+	uint64_t copy_space; /* which file the copy is */
+	uint64_t copy_number;
 	bool is_used;
 };
 

@@ -50,7 +50,7 @@ run(struct cli *cli)
 	if (result != EXIT_FINE && cli->stop_exit == 0)
 		cli->stop_exit = result;
 	progress_clear(&cli->progress);
-	volumes_close(cli, (cli->command->flags & COMMAND_SETTLES) != 0);
+	volumes_close(cli, cli->has_removed);
 }
 
 /* What could not be written to stdout is a failure, too: the disk may be full. */

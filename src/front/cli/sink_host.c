@@ -462,18 +462,6 @@ finish(struct sink *sink, struct sink_file *file, struct sink_directory *directo
 	return err;
 }
 
-static int
-remember(struct sink *sink, struct sink_directory *directory, const char *name, size_t name_bytes,
-	const char *path, struct idset_row *row)
-{
-	(void)sink;
-	(void)directory;
-	(void)name;
-	(void)name_bytes;
-	row->place = need_copy(path);
-	return 0;
-}
-
 struct old_name {
 	int directory_fd;
 	const char *name;
@@ -622,7 +610,6 @@ const struct sink_ops sink_host = {
 	.xattr_set = xattr_set,
 	.finish = finish,
 	.abandon = abandon,
-	.remember = remember,
 	.link = link_again,
 	.make_directory = make_directory,
 	.enter = enter,

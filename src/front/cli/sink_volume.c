@@ -303,24 +303,11 @@ finish(struct sink *sink, struct sink_file *file, struct sink_directory *directo
 }
 
 static int
-remember(struct sink *sink, struct sink_directory *directory, const char *name, size_t name_bytes,
-	const char *path, struct idset_row *row)
-{
-	struct item item;
-	int err = find(sink, directory, name, name_bytes, &item);
-
-	(void)path;
-	if (!err)
-		row->id = item.number;
-	return err;
-}
-
-static int
 link_again(struct sink *sink, const struct idset_row *row, struct sink_directory *directory,
 	const char *name, size_t name_bytes, bool replaces)
 {
 	struct cop_object *object;
-	int err = cop_get(directory->self.object, row->id, &object);
+	int err = cop_get(directory->self.object, row->copy_number, &object);
 
 	(void)sink;
 	if (err)
@@ -391,7 +378,6 @@ const struct sink_ops sink_volume = {
 	.xattr_set = xattr_set,
 	.finish = finish,
 	.abandon = abandon,
-	.remember = remember,
 	.link = link_again,
 	.make_directory = make_directory,
 	.enter = enter,

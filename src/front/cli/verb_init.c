@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* False, and said, when the value of a size option is none. */
 static bool
@@ -52,6 +53,12 @@ read_options(struct cli *cli, struct cop_format_options *options)
 	return true;
 }
 
+static bool
+exists(const char *device)
+{
+	return access(strncmp(device, "file:", 5) == 0 ? device + 5 : device, F_OK) == 0;
+}
+
 /* Refusals whose remedy is another way to call init. */
 static void
 report_init(struct cli *cli, const struct address *address,
@@ -67,7 +74,7 @@ report_init(struct cli *cli, const struct address *address,
 		text_add_quoted(&hint, address->device);
 		complain(cli, address->operand, EXIT_ERROR, hint.data,
 			"is not empty; --force overwrites it, and all in it is lost");
-	} else if (code == COP_ENOENT && options->volume_bytes == 0) {
+	} else if (options->volume_bytes == 0 && !exists(address->device)) {
 		text_add_string(&hint, "--size 64M ");
 		text_add_quoted(&hint, address->device);
 		complain(cli, address->operand, EXIT_USAGE, hint.data,

@@ -70,6 +70,7 @@ move_entry(struct move *move, struct cop_object *parent, const char *name, size_
 		return fail(COP_EEXIST, "source and destination are the same");
 	err = cop_rename(parent, name, name_bytes, move->directory, to_name, to_bytes,
 		no_clobber ? COP_RENAME_NOREPLACE : 0);
+	move->cli->has_removed = move->cli->has_removed || !err;
 	return no_clobber && err == COP_EEXIST ? 0 : err;
 }
 

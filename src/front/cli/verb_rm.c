@@ -61,6 +61,16 @@ enter(struct removal *removal, struct cop_object *directory, const char *name, s
 	entries_reader_init(&level->reader, directory);
 }
 
+static int
+unlink_name(struct removal *removal, struct cop_object *directory, const char *name,
+	size_t name_bytes, uint32_t flags)
+{
+	int err = cop_unlink(directory, name, name_bytes, flags);
+
+	removal->cli->has_removed = removal->cli->has_removed || !err;
+	return err;
+}
+
 static void
 leave(struct removal *removal)
 {
@@ -73,7 +83,8 @@ leave(struct removal *removal)
 	entries_reader_fini(&level.reader);
 	cop_release(level.directory);
 	if (!level.keeps_something && !interrupt_requested()) {
-		err = cop_unlink(above, level.name, level.name_bytes, COP_UNLINK_DIRECTORY);
+		err = unlink_name(
+			removal, above, level.name, level.name_bytes, COP_UNLINK_DIRECTORY);
 		if (err)
 			report_here(removal, err);
 	} else if (removal->depth > 0) {
@@ -101,7 +112,8 @@ remove_entry(struct removal *removal, const struct entry *entry, const char *nam
 			return;
 		}
 	} else {
-		err = cop_unlink(level->directory, name, entry->name_bytes, COP_UNLINK_FILE);
+		err = unlink_name(
+			removal, level->directory, name, entry->name_bytes, COP_UNLINK_FILE);
 	}
 	if (err)
 		report_here(removal, err);
@@ -142,7 +154,7 @@ remove_named(struct removal *removal, const char *name, size_t name_bytes)
 	if (!err && attr.kind != COP_DIRECTORY && path_ends_in_slash(removal->address->path))
 		err = fail(COP_ENOTDIR, "not a directory");
 	if (!err && attr.kind != COP_DIRECTORY)
-		err = cop_unlink(removal->parent, name, name_bytes, COP_UNLINK_FILE);
+		err = unlink_name(removal, removal->parent, name, name_bytes, COP_UNLINK_FILE);
 	if (err) {
 		if (err != COP_ENOENT || !args_has(&cli->args, OPTION_FORCE))
 			report(cli, operand, err);

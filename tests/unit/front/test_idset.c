@@ -39,13 +39,13 @@ holds_what_a_plain_table_holds(void **state)
 		row = idset_find(&set, space, number_of(key));
 		assert_true(!row == !model[space][key]);
 		if (row) {
-			assert_int_equal(row->id, 1000 * space + key);
+			assert_int_equal(row->copy_number, 1000 * space + key);
 			idset_remove(&set, row);
 			count--;
 		} else {
 			row = idset_insert(&set, space, number_of(key));
 			assert_int_equal(row->names_left, 0);
-			row->id = 1000 * space + key;
+			row->copy_number = 1000 * space + key;
 			row->place = need_format("%u", key);
 			count++;
 		}
