@@ -225,6 +225,10 @@ read_branch(struct tree *catalog, struct branch_record *out_branch)
 		err = fail(COP_EFORMAT, "no branch \"main\"");
 	if (err == 0)
 		err = branch_decode(view_of(value, bytes), out_branch);
+	/* The checkpoint that changed it put it into the catalog. */
+	if (err == 0 && out_branch->objects.pointer.birth > catalog->root.pointer.birth)
+		err = fail(COP_EFORMAT, "object tree born in generation %" PRIu64,
+			out_branch->objects.pointer.birth);
 	if (err)
 		return fail_in(err, "catalog");
 	return 0;

@@ -246,6 +246,8 @@ superblock_decode(const uint8_t in[static SUPERBLOCK_BYTES], struct superblock *
 	err = root_record_decode(in + AT_SHARES, &sb.shares);
 	if (err)
 		return fail_in(err, "share tree");
+	if (sb.catalog.pointer.birth > sb.generation || sb.shares.pointer.birth > sb.generation)
+		return fail(COP_EFORMAT, "a root born after generation %" PRIu64, sb.generation);
 	err = space_descriptor_decode(in + AT_ALLOCATION, &sb.allocation);
 	if (err)
 		return fail_in(err, "allocation tree");

@@ -207,6 +207,27 @@ read_root(struct tree *objects, struct tree_name name, struct tree_root *out_roo
 }
 
 /*
+ * A node that is born in the open generation changes in place, so a record may only name one if it
+ * is really here, not yet written: else an image could have its own bytes changed under its feet.
+ */
+static bool
+root_is_credible(struct volume *volume, const struct tree_root *root)
+{
+	uint64_t open = atomic_load(&volume->generation);
+	struct buffer *buffer;
+
+	if (root->levels == 0 || root->pointer.birth < open)
+		return true;
+	if (root->pointer.birth > open)
+		return false;
+	buffer = cache_peek(volume->cache, root->pointer.addr, root->pointer.seal);
+	if (!buffer)
+		return false;
+	cache_release(volume->cache, buffer);
+	return true;
+}
+
+/*
  * Opens a tree that is not in the table. A root record changes only through a tree that is in the
  * table; so if no root record has changed since ours was read and nobody has put the tree there
  * meanwhile, what was read is still so.
@@ -231,6 +252,13 @@ open_new(struct volume *volume, struct tree_name name, struct open_tree **out_tr
 		mutex_lock(&volume->state);
 		tree = find_locked(volume, name);
 		if (!tree && changes == atomic_load(&volume->root_changes)) {
+			if (!root_is_credible(volume, &root)) {
+				mutex_unlock(&volume->state);
+				free(made);
+				return fail(COP_EFORMAT,
+					"object %" PRIu64 ": a root born in generation %" PRIu64,
+					name.object, root.pointer.birth);
+			}
 			volume__tree_init(volume, made, name, &root);
 			tree = TAKE(made);
 			tree->next = volume->trees[bucket_of(name)];
