@@ -177,7 +177,8 @@ void tree_node_finish(struct buffer *buffer);
  * NULL. Takes no gate: the tree must not change. Both copies of each node are read and verified
  * when `both_copies` (what is cached was verified already); a bad one of two is reported with
  * `copy` 1 or 2 and its error while the walk goes on with the other. Without `node`, and for want
- * of memory, an error ends the walk.
+ * of memory, an error ends the walk. `enter` is asked before a node is read; where it says no, the
+ * node and what is below it are left out, untold.
  */
 struct tree_walk {
 	bool (*node)(void *context, const struct tree_pointer *pointer, uint8_t level, int copy,
@@ -185,6 +186,7 @@ struct tree_walk {
 	bool (*entry)(void *context, struct view key, struct view value);
 	void *context;
 	bool both_copies;
+	bool (*enter)(void *context, const struct tree_pointer *pointer, uint8_t level);
 };
 
 MUST_CHECK int tree_walk(struct tree_env *env, enum tree_kind kind, const struct tree_root *root,

@@ -149,6 +149,9 @@ visit_node(struct trail *trail, const struct tree_walk *walk, const struct tree_
 	int results[2] = { 0, 0 };
 	int err;
 
+	*out_goes_on = true;
+	if (walk->enter && !walk->enter(walk->context, pointer, (uint8_t)level))
+		return 0;
 	if (level == 0 && trail->levels > 1 && trail->stages[1].index >= trail->ahead_end)
 		trail_read_ahead(trail, walk->both_copies ? 2 : 1);
 	if (level == 1)

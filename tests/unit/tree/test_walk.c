@@ -60,7 +60,7 @@ tell_entry(void *context, struct view key, struct view value)
 static struct told *
 walk(struct world *w, const struct tree *tree, bool both_copies, struct told *told)
 {
-	const struct tree_walk how = { tell_node, tell_entry, told, both_copies };
+	const struct tree_walk how = { tell_node, tell_entry, told, both_copies, NULL };
 
 	assert_int_equal(tree_walk(&w->env, tree->kind, &tree->root, &how), 0);
 	return told;
@@ -446,7 +446,7 @@ refuses_more_levels_than_there_can_be(void **state)
 	struct world *w = world_open(NODE, 1, 16 << 20);
 	struct tree tree = grow(w);
 	struct told *told = told_new();
-	const struct tree_walk how = { tell_node, tell_entry, told, false };
+	const struct tree_walk how = { tell_node, tell_entry, told, false, NULL };
 
 	(void)state;
 	tree.root.levels = TREE_LEVELS_MAX + 1;
@@ -480,7 +480,7 @@ survives_every_failing_allocation(void **state)
 		struct world *w = world_open(NODE, 2, 16 << 20);
 		struct tree tree = world_grow(w, TREE_CONTENT, 200, 1, VALUE);
 		struct told *told = told_new();
-		const struct tree_walk how = { tell_node, tell_entry, told, true };
+		const struct tree_walk how = { tell_node, tell_entry, told, true, NULL };
 		struct tree_dismantle visit = dismantle_to(told, true);
 		struct tree_cursor cursor = { .bytes = 0 };
 		bool is_done;
@@ -505,6 +505,52 @@ survives_every_failing_allocation(void **state)
 	}
 }
 
+/* No child of the root but the first is entered. */
+static bool
+enter_first(void *context, const struct tree_pointer *pointer, uint8_t level)
+{
+	uint32_t *entered = context;
+
+	(void)pointer;
+	if (level != 1)
+		return true;
+	return (*entered)++ == 0;
+}
+
+static bool
+count_nodes(void *context, const struct tree_pointer *pointer, uint8_t level, int copy, int result)
+{
+	uint32_t *entered = context;
+
+	(void)pointer;
+	(void)copy;
+	assert_int_equal(result, 0);
+	entered[1] += level == 1;
+	entered[2] += level == 0;
+	return true;
+}
+
+static void
+leaves_out_what_is_not_entered(void **state)
+{
+	struct world *w = world_open(NODE, 2, 16 << 20);
+	struct tree tree = grow(w);
+	uint32_t entered[3] = { 0 };
+	const struct tree_walk how = {
+		.node = count_nodes,
+		.enter = enter_first,
+		.context = entered,
+	};
+
+	(void)state;
+	assert_int_equal(tree_walk(&w->env, tree.kind, &tree.root, &how), 0);
+	assert_true(entered[0] > 1); /* were asked for */
+	assert_int_equal(entered[1], 1);
+	assert_true(entered[2] > 0);
+	assert_true(entered[2] < world_used_places(w) - 1 - entered[0]); /* not all leaves */
+	world_close(w);
+}
+
 int
 main(void)
 {
@@ -521,6 +567,7 @@ main(void)
 		cmocka_unit_test(an_empty_tree_is_dismantled),
 		cmocka_unit_test(refuses_more_levels_than_there_can_be),
 		cmocka_unit_test(reads_many_leaves_at_once),
+		cmocka_unit_test(leaves_out_what_is_not_entered),
 		cmocka_unit_test(survives_every_failing_allocation),
 	};
 
