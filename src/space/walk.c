@@ -133,7 +133,10 @@ visit_bitmaps(struct walk *walk, uint64_t ag, uint64_t end)
 			block = NULL;
 		} else {
 			err = walk->ios[i - ag].result;
-			if (!err)
+			if (err)
+				err = fail(err, "bitmap of AG %" PRIu64 ": %s", i,
+					cop_error_sentence(err));
+			else
 				err = space__bitmap_judge(&place, descriptor, block);
 		}
 		go_on = walk->visit(walk->context, i, descriptor, err ? NULL : block, err);
