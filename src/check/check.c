@@ -1,226 +1,265 @@
+/*
+ * Passes over the volume, and what is left to say at the end.
+ *
+ * Memory is cut into parts by the limit:
+ *
+ *   3/8   the cache of nodes
+ *   1/4   buffers of data that is being read, 8 MiB at most; 1/32 for what waits to be read
+ *   1/8   the window of blocks
+ *   1/12  the window of object numbers
+ *   1/32  marks of directories
+ *
+ * The rest is for handles and what the cache wastes. A pass walks everything and keeps of it what
+ * falls into its two windows. Passes go on until both have covered everything.
+ */
+
 #include "check/check_internal.h"
 
 #include "base/num.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+static const uint64_t cache_bytes_default = UINT64_C(256) << 20;
+
 enum {
-	PROBLEM_TEXT_BYTES = 512,
-	WINDOW_AGS_MIN = 8,
-	TALLIES_MIN = 1024,
+	DATA_BUFFERS_BYTES_MAX = 8 << 20,
+	DATA_IN_FLIGHT_FEW = 16,
+	DATA_IN_FLIGHT_MANY = 32,
+	DATA_BLOCKS_MAX = 16384, /* 64 MiB */
+	DATA_ITEM_BYTES = 72,    /* of memory for each block that waits, if each is by itself */
 };
 
-/* ---- Reporting ------------------------------------------------------------------------------- */
-
-void
-check__report(struct checker *checker, const struct finding *finding, const char *format, ...)
+static struct check_limits
+limits_of(uint64_t memory)
 {
-	char text[PROBLEM_TEXT_BYTES];
-	struct cop_problem problem = COP_INIT(problem);
-	va_list args;
-
-	checker->result.problems++;
-	if (!checker->options->problem)
-		return;
-	va_start(args, format);
-	(void)vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	problem.class_ = finding->class_;
-	problem.object = finding->object;
-	problem.offset = finding->offset;
-	problem.bytes = finding->bytes;
-	problem.block = finding->block;
-	problem.text = text;
-	problem.path = checker->objects.levels > 0 ? check__path(checker, finding->object) : NULL;
-	checker->options->problem(checker->options->context, &problem);
-}
-
-bool
-check__progress(struct checker *checker, uint64_t bytes)
-{
-	struct cop_check_progress progress = {
-		.done_bytes = checker->result.verified_bytes,
-		.total_bytes = (checker->sb.blocks - checker->sb.free_blocks) * BLOCK_BYTES,
+	uint64_t buffers = min_u64(memory / 4, DATA_BUFFERS_BYTES_MAX);
+	struct check_limits limits = {
+		.cache_bytes = memory / 8 * 3,
+		.window_ags = memory / 8 / sizeof(struct window_ag),
+		.window_ids = memory / 12 / sizeof(struct tally),
+		.ancestor_ids = memory / 32 * 4,
+		.data_in_flight =
+			buffers < DATA_BUFFERS_BYTES_MAX ? DATA_IN_FLIGHT_FEW : DATA_IN_FLIGHT_MANY,
+		.data_blocks = (uint32_t)min_u64(memory / 32 / DATA_ITEM_BYTES, DATA_BLOCKS_MAX),
 	};
 
-	(void)bytes;
-	if (checker->err)
-		return false;
-	if (checker->options->progress &&
-		!checker->options->progress(checker->options->context, &progress)) {
-		checker->err = fail(COP_EINTR, "interrupted");
-		return false;
-	}
-	return true;
-}
-
-/* ---- Superblocks ----------------------------------------------------------------------------- */
-
-/* Every place holds the superblock that was found, in its slot. */
-static int
-check_superblock(struct checker *checker, const struct superblock *sb, const char *which)
-{
-	uint8_t *block = block_buffer_alloc(1);
-
-	if (!block)
-		return fail(COP_ENOMEM, "check");
-	for (uint32_t place = 0; place < geometry_superblock_places(&checker->geometry); place++) {
-		uint64_t addr = geometry_superblock(&checker->geometry, place, sb->slot);
-		struct superblock copy;
-		int err = device_read(checker->dev, addr, block, 1);
-
-		if (err == 0)
-			err = superblock_decode(block, &copy);
-		if (err == 0 && (copy.generation != sb->generation || copy.place != place))
-			err = fail(COP_ECHECKSUM, "generation %" PRIu64 " in place of %" PRIu64,
-				copy.generation, sb->generation);
-		if (err)
-			check__report(checker,
-				&(struct finding){
-					.class_ = COP_PROBLEM_SUPERBLOCK, .block = addr },
-				"copy %" PRIu32 " of the %s superblock: %s", place + 1, which,
-				err_text());
-	}
-	err_clear();
-	free(block);
-	return 0;
-}
-
-static void
-check_totals(struct checker *checker)
-{
-	if (checker->sb.free_blocks != checker->sb.allocation.free_blocks)
-		check__report(checker, &(struct finding){ .class_ = COP_PROBLEM_ALLOCATION },
-			"the superblock says %" PRIu64
-			" blocks are free, the allocation tree %" PRIu64,
-			checker->sb.free_blocks, checker->sb.allocation.free_blocks);
-	if (checker->result.objects != checker->sb.objects)
-		check__report(checker, &(struct finding){ .class_ = COP_PROBLEM_STRUCTURE },
-			"the superblock says %" PRIu64 " objects, there are %" PRIu64,
-			checker->sb.objects, checker->result.objects);
+	limits.data_request_blocks = (uint32_t)(buffers / limits.data_in_flight / BLOCK_BYTES);
+	return limits;
 }
 
 /* ---- Passes ---------------------------------------------------------------------------------- */
 
 static void
+losses_keep_worst(struct checker *checker)
+{
+	struct losses *worst = &checker->worst;
+
+	worst->nodes = max_u64(worst->nodes, checker->losses.nodes);
+	worst->objects = max_u64(worst->objects, checker->losses.objects);
+	worst->entries = max_u64(worst->entries, checker->losses.entries);
+}
+
+static void
 one_pass(struct checker *checker)
 {
 	checker->objects_found = 0;
-	objects__walk(checker, &checker->sb);
+	checker->losses = (struct losses){ 0 };
+	checker->previous_losses = 0;
+	checker->pass_bytes = 0;
+	catalog__walk(checker, &checker->sb);
 	if (checker->is_first_pass)
 		checker->result.objects = checker->objects_found;
-	if (checker->previous.generation != 0 && !checker->err) {
-		checker->is_previous = true;
-		objects__walk(checker, &checker->previous);
-		checker->is_previous = false;
-	}
+	if (checker->previous.generation != 0 && !checker->err)
+		catalog__walk(checker, &checker->previous);
 	data__finish(checker);
 	if (checker->err)
 		return;
 	references__judge(checker);
 	tallies__judge(checker);
+	losses_keep_worst(checker);
 }
 
-/*
- * A quarter of the memory goes to the window of blocks and one to that of object numbers; the rest
- * is the cache's. Passes go on until both windows have covered everything.
- */
 static int
-all_passes(struct checker *checker, uint64_t memory)
+count_passes(struct checker *checker)
 {
-	size_t window_ags = max_u64(memory / 4 / sizeof(struct window_ag), WINDOW_AGS_MIN);
-	uint64_t window_ids = max_u64(memory / 4 / sizeof(struct tally), TALLIES_MIN);
-	uint64_t ag = 0;
-	uint64_t id = 0;
-	int err;
+	uint64_t fixed = geometry_fixed_blocks_total(&checker->geometry);
+	uint64_t used = checker->sb.blocks - min_u64(checker->sb.blocks, checker->sb.free_blocks);
+	uint64_t for_blocks;
+	int err = references__count_passes(checker, &for_blocks);
 
-	window_ags = min_u64(window_ags, checker->geometry.ag_count);
-	checker->is_first_pass = true;
-	while (ag < checker->geometry.ag_count || id < checker->sb.next_object) {
-		uint64_t ids = id < checker->sb.next_object
-				       ? min_u64(window_ids, checker->sb.next_object - id)
-				       : 0;
-
-		err = references__begin(checker, ag, window_ags);
-		if (err == 0)
-			err = tallies__begin(checker, id, ids);
-		if (err)
-			return err;
-		one_pass(checker);
-		if (checker->err)
-			return checker->err;
-		ag = checker->references.end_ag;
-		id += ids;
-		checker->is_first_pass = false;
-	}
-	check_totals(checker);
+	if (err)
+		return err;
+	checker->used_bytes = (used - min_u64(used, fixed)) * BLOCK_BYTES;
+	checker->pass_count =
+		max_u64(for_blocks, div_up(checker->sb.next_object, checker->limits.window_ids));
 	return 0;
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
+static int
+all_passes(struct checker *checker)
+{
+	uint64_t ag = 0;
+	uint64_t id = 0;
+	int err = count_passes(checker);
+
+	checker->is_first_pass = true;
+	while (err == 0 && (ag < checker->geometry.ag_count || id < checker->sb.next_object)) {
+		uint64_t ids = min_u64(checker->limits.window_ids,
+			checker->sb.next_object - min_u64(id, checker->sb.next_object));
+
+		err = references__begin(checker, ag);
+		if (err == 0)
+			err = tallies__begin(checker, id, ids);
+		if (err)
+			break;
+		one_pass(checker);
+		err = checker->err;
+		ag = checker->references.end_ag;
+		id += ids;
+		checker->pass++;
+		checker->is_first_pass = false;
+	}
+	return err;
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static void
+summarise(struct checker *checker)
+{
+	const struct losses *worst = &checker->worst;
+	struct finding structure = { .class_ = COP_PROBLEM_STRUCTURE };
+	struct finding leak = { .class_ = COP_PROBLEM_LEAK };
+
+	if (checker->stray_names > 0)
+		report__problem(checker, &structure,
+			"%" PRIu64 " names lead to objects that were not found: not judged, "
+			"because %" PRIu64 " nodes or records cannot be read",
+			checker->stray_names, worst->nodes);
+	if (checker->stray_objects > 0)
+		report__problem(checker, &structure,
+			"%" PRIu64 " objects have names that were not found: not judged, "
+			"because %" PRIu64 " nodes or records cannot be read",
+			checker->stray_objects, worst->nodes);
+	if (checker->leaked_blocks > 0)
+		report__problem(checker, &leak,
+			"nothing was found to refer to %" PRIu64 " blocks: not judged, "
+			"because %" PRIu64 " nodes or records cannot be read",
+			checker->leaked_blocks, worst->nodes);
+	if (checker->result.objects != checker->sb.objects && worst->objects == 0)
+		report__problem(checker, &structure,
+			"the superblock says %" PRIu64 " objects, there are %" PRIu64,
+			checker->sb.objects, checker->result.objects);
+	report__finish(checker);
+}
 
 static int
-check_opened(struct checker *checker, uint64_t memory)
+check_opened(struct checker *checker)
 {
-	int err = data__init(checker);
+	int err = data__begin(checker);
 
 	if (err == 0)
-		err = check_superblock(checker, &checker->sb, "newest");
-	if (err == 0 && checker->previous.generation != 0)
-		err = check_superblock(checker, &checker->previous, "previous");
+		err = ancestors__begin(checker);
 	if (err == 0)
-		err = all_passes(checker, memory);
-	data__fini(checker);
+		err = all_passes(checker);
+	if (err == 0)
+		summarise(checker);
+	data__end(checker);
+	ancestors__end(checker);
 	references__end(checker);
 	tallies__end(checker);
 	return err;
+}
+
+/* What says that the volume is damaged, rather than that the check could not run. */
+static bool
+is_finding(int err)
+{
+	return err_is_damage(err) || err == COP_EIO || err == COP_EINVAL;
 }
 
 /* A volume that does not even open is a problem found, not a check that failed. */
 static int
 report_unopened(struct checker *checker, int err)
 {
-	if (!err_is_damage(err))
+	if (!is_finding(err))
 		return err;
-	check__report(checker, &(struct finding){ .class_ = COP_PROBLEM_SUPERBLOCK },
-		"the volume does not open: %s", err_text());
+	report__problem(checker, &(struct finding){ .class_ = COP_PROBLEM_SUPERBLOCK },
+		"the volume does not open: %s", report__why(err));
 	err_clear();
 	return 0;
+}
+
+static int
+check_found(struct checker *checker)
+{
+	struct volume_options open = {
+		.read_only = true,
+		.cache_bytes = checker->limits.cache_bytes,
+	};
+	int err = geometry_init(&checker->geometry, checker->sb.blocks, checker->sb.ag_blocks,
+		checker->sb.journal_blocks);
+
+	if (err)
+		return report_unopened(checker, err);
+	superblock_encode_parameters(&checker->sb, checker->parameters);
+	err = superblocks__check(checker);
+	if (err)
+		return err;
+	err = volume_open(checker->dev, &open, &checker->volume);
+	if (err)
+		return report_unopened(checker, err);
+	checker->env = volume_tree_env(checker->volume);
+	err = check_opened(checker);
+	volume_close(checker->volume);
+	return err;
+}
+
+/* Structs of coppice.h come from, and go to, callers who may know less of them. */
+static void
+copy_known(void *to, const void *from, size_t known_bytes, size_t bytes)
+{
+	memcpy((uint8_t *)to + sizeof(size_t), (const uint8_t *)from + sizeof(size_t),
+		min_u64(known_bytes, bytes) - sizeof(size_t));
+}
+
+int
+check__on(struct device *dev, const struct cop_check_options *options,
+	const struct check_limits *limits, struct cop_check_result *out_result)
+{
+	struct checker *checker = calloc(1, sizeof *checker);
+	uint64_t memory;
+	int err;
+
+	if (!checker)
+		return fail(COP_ENOMEM, "check");
+	copy_known(&checker->options, options, options->size_bytes, sizeof *options);
+	checker->dev = dev;
+	memory = checker->options.cache_bytes;
+	if (memory == 0)
+		memory = cache_bytes_default;
+	checker->limits = limits ? *limits : limits_of(memory);
+	if (memory < COP_CACHE_BYTES_MIN)
+		err = fail(COP_EINVAL, "%" PRIu64 " bytes of memory; the least is %" PRIu64, memory,
+			COP_CACHE_BYTES_MIN);
+	else
+		err = volume_find_superblock(dev, &checker->sb, &checker->previous);
+	if (err == 0)
+		err = check_found(checker);
+	else if (err_is_damage(err))
+		err = report_unopened(checker, err);
+	if (err == 0)
+		copy_known(
+			out_result, &checker->result, out_result->size_bytes, sizeof *out_result);
+	free(checker);
+	return err;
 }
 
 int
 cop_check_on(struct device *dev, const struct cop_check_options *options,
 	struct cop_check_result *out_result)
 {
-	uint64_t memory = options->cache_bytes != 0 ? options->cache_bytes : UINT64_C(256) << 20;
-	struct volume_options open = { .read_only = true, .cache_bytes = memory / 2 };
-	struct checker *checker = calloc(1, sizeof *checker);
-	int err;
-
-	if (!checker)
-		return fail(COP_ENOMEM, "check");
-	checker->dev = dev;
-	checker->options = options;
-	checker->result.size_bytes = sizeof checker->result;
-	err = volume_find_superblock(dev, &checker->sb, &checker->previous);
-	if (err == 0)
-		err = geometry_init(&checker->geometry, checker->sb.blocks, checker->sb.ag_blocks,
-			checker->sb.journal_blocks);
-	if (err == 0)
-		err = volume_open(dev, &open, &checker->volume);
-	if (err == 0) {
-		checker->env = volume_tree_env(checker->volume);
-		err = check_opened(checker, memory);
-	} else {
-		err = report_unopened(checker, err);
-	}
-	volume_close(checker->volume);
-	if (err == 0)
-		*out_result = checker->result;
-	free(checker);
-	return err;
+	return check__on(dev, options, NULL, out_result);
 }
 
 int

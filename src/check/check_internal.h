@@ -4,28 +4,40 @@
 /*
  * What the files of the checker share.
  *
- *   check.c        passes, superblocks, reporting
+ *   check.c        memory, passes, the end
+ *   report.c       problems and progress
+ *   superblocks.c  copies, fields, the parameters of the format
  *   references.c   the window of blocks: who refers to what, against the bitmaps
- *   objects.c      the walk over trees and records
+ *   catalog.c      branches, jobs, dead trees
+ *   objects.c      the object tree: records, content, directories
  *   tallies.c      the window of object numbers: names against back references
+ *   ancestors.c    is every directory below the root?
  *   path.c         the path of an object
  *   data.c         reading and verifying blocks of data
  */
 
 #include "check/check.h"
 #include "object/extent_format.h"
+#include "object/job_format.h"
 #include "object/record_format.h"
 #include "volume/volume.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One AG of the window: what its bitmap says, and what was found to be referred to. */
+/* ---- What each part keeps -------------------------------------------------------------------- */
+
+/* One AG of the window, or a range of them that cannot be judged. */
 struct window_ag {
 	uint64_t ag;
+	uint64_t end;      /* ag + 1, unless they are unknown */
+	bool is_unknown;   /* the allocation tree could not be read: no maps */
+	bool has_previous; /* `previous` is valid */
 	uint8_t bitmap[BLOCK_BYTES];
-	uint8_t found[BLOCK_BYTES];
-	uint8_t fresh[BLOCK_BYTES]; /* found, and born in the newest generation */
+	uint8_t found[BLOCK_BYTES]; /* what the newest checkpoint refers to */
+
+	/* What the checkpoint before uses, less what was found to be its. */
+	uint8_t previous[BLOCK_BYTES];
 };
 
 struct references {
@@ -34,69 +46,152 @@ struct references {
 	size_t capacity;
 	uint64_t first_ag; /* the window: AGs that are not listed are free */
 	uint64_t end_ag;
-	bool has_unknown; /* a block of the allocation tree is damaged: some AGs are not judged */
 };
 
 /* What is known of one object number of the window. */
 struct tally {
-	uint64_t sum;   /* hashes of the names that lead here, less those of the back references */
-	uint32_t names; /* entries that lead here */
-	uint32_t backs; /* back references */
-	uint32_t links; /* by the record */
-	uint8_t kind;   /* by the record, 0: none was seen */
+	uint64_t sum;       /* hashes of the names that lead here, less those of back references */
+	uint32_t names;     /* entries that lead here */
+	uint32_t backs;     /* back references */
+	uint32_t links;     /* by the record */
+	uint8_t kind;       /* by the record, 0: none was seen */
 	uint8_t entry_kind; /* by the entries */
-	bool is_orphan;
+	uint8_t trim_jobs;  /* up to 255 */
+	uint8_t flags;      /* enum tally_flags */
+};
+
+enum tally_flags {
+	TALLY_ORPHAN = 1 << 0,
+	TALLY_TRIMMING = 1 << 1,
+	TALLY_DAMAGED = 1 << 2, /* there is something, but it cannot be read */
 };
 
 struct tallies {
 	struct tally *list; /* owned */
 	uint64_t first;
 	uint64_t count;
+	uint64_t capacity;
 };
 
-/* Reads of data that are under way. */
-enum { DATA_IN_FLIGHT = 32 };
-
-struct data_read {
-	struct device_io io;
-	struct extent extent;
-	uint64_t object;
-	uint8_t *buffer; /* EXTENT_BLOCKS_MAX blocks, owned */
+/* Two bits for each object number up to `limit`: what climbing from there has shown. */
+struct ancestors {
+	uint8_t *marks; /* owned */
+	uint64_t limit;
 };
 
-struct data_queue {
-	struct data_read reads[DATA_IN_FLIGHT];
-	size_t count;
+struct data_queue;
+
+/* Problems of one kind have the same class and the same format. */
+struct problem_kind {
+	enum cop_problem_class class_;
+	const char *format;
+	uint64_t count;
+	char text[160]; /* of the first that was not told */
 };
 
-/* A longer path is not told. */
-enum { CHECK_PATH_BYTES = 16384 };
+enum {
+	REPORTS_OF_A_KIND_MAX = 1000,
+	PROBLEM_KINDS_MAX = 128,
+	CHECK_PATH_BYTES = 16384, /* a longer path is not told */
+};
+
+/* How large the parts are; what tests choose and check.c derives from the memory limit. */
+struct check_limits {
+	uint64_t cache_bytes;
+	size_t window_ags;
+	uint64_t window_ids;
+	uint64_t ancestor_ids;
+	uint32_t data_in_flight;
+	uint32_t data_request_blocks; /* EXTENT_BLOCKS_MAX or more */
+	uint32_t data_blocks;         /* collected before they are read in order */
+};
+
+/* Parts of the metadata that cannot be read. What hangs on them is not judged. */
+struct losses {
+	uint64_t nodes;   /* or records, of any kind: their blocks look leaked */
+	uint64_t objects; /* of them, of the object tree or catalog: objects may be missing */
+	uint64_t entries; /* of them, of directories or possibly so: names may be missing */
+};
 
 struct checker {
 	struct device *dev;
-	const struct cop_check_options *options;
+	struct cop_check_options options;
+	struct check_limits limits;
 	struct cop_check_result result;
 	struct superblock sb;
 	struct superblock previous; /* generation 0: none */
 	struct geometry geometry;
 	struct volume *volume;
 	struct tree_env *env;
+	uint8_t parameters[BLOCK_BYTES]; /* as each AG without a ring begins */
 
 	/* This pass. */
 	bool is_first_pass; /* the one that judges nodes, records and data */
-	bool is_previous;   /* walking the checkpoint before: only references are judged */
 	struct references references;
 	struct tallies tallies;
-	struct data_queue data;
+	struct losses losses;     /* of the newest checkpoint */
+	uint64_t previous_losses; /* nodes of the one before */
 	uint64_t objects_found;
 
+	/* Over all passes. */
+	struct ancestors ancestors;
+	struct data_queue *data; /* owned */
+	uint64_t leaked_blocks;  /* that could not be judged */
+	uint64_t stray_names;    /* that lead nowhere, and could not be judged */
+	uint64_t stray_objects;  /* whose names or links could not be judged */
+	struct losses worst;     /* of any pass */
+
+	/* Reporting. */
+	struct problem_kind kinds[PROBLEM_KINDS_MAX];
+	size_t kind_count;
 	struct tree_root objects;    /* of the newest checkpoint, once the catalog was read */
 	char path[CHECK_PATH_BYTES]; /* of the problem that is being reported */
+	uint64_t pass;
+	uint64_t pass_count;
+	uint64_t pass_bytes; /* of this pass, seen so far */
+	uint64_t used_bytes; /* in one pass */
 
-	int err; /* what ends the check: no memory, the device gone, or the caller said stop */
+	int err; /* what ends the check: no memory, or the caller said stop */
 };
 
-/* ---- check.c */
+/* The walk over what one superblock reaches. */
+struct walker {
+	struct checker *checker;
+	const struct superblock *sb;
+	bool is_previous;         /* the checkpoint before: only what it has alone is judged */
+	bool is_judged;           /* the node that has just been entered */
+	struct tree_root objects; /* of the branch */
+	uint64_t nodes_entered;
+	bool has_too_many_nodes;
+
+	/* The tree that is being walked. */
+	enum tree_kind kind;
+	const char *what;    /* names it in a problem */
+	uint64_t object;     /* whose it is, 0: a tree of the volume */
+	uint64_t birth_max;  /* of its root */
+	uint64_t leaf_birth; /* of the leaf whose entries come */
+	bool was_damaged;    /* a node of it could not be read */
+
+	struct gathered *gathered; /* objects.c: of the object whose keys are being met */
+};
+
+/* Walking another tree from within the entries of one. */
+struct walker_place {
+	enum tree_kind kind;
+	const char *what;
+	uint64_t object;
+	uint64_t birth_max;
+	uint64_t leaf_birth;
+	bool was_damaged;
+};
+
+/* ---- check.c --------------------------------------------------------------------------------- */
+
+/* As cop_check_on(), with limits of the caller's choice; NULL: by the memory limit. */
+MUST_CHECK int check__on(struct device *dev, const struct cop_check_options *options,
+	const struct check_limits *limits, struct cop_check_result *out_result);
+
+/* ---- report.c -------------------------------------------------------------------------------- */
 
 struct finding {
 	enum cop_problem_class class_;
@@ -106,31 +201,73 @@ struct finding {
 	uint64_t block;
 };
 
-void check__report(struct checker *checker, const struct finding *finding, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+/* `format` lives as long as the check. */
+void report__problem(struct checker *checker, const struct finding *finding, const char *format,
+	...) __attribute__((format(printf, 3, 4)));
 
-/* Counts bytes for the progress; false when the caller said stop (checker->err is set). */
-bool check__progress(struct checker *checker, uint64_t bytes);
+/* The same with a text that lives as long as the check, or is that of the newest error. */
+void report__text(struct checker *checker, const struct finding *finding, const char *text);
 
-/* ---- path.c */
+/* Says how many problems were not told. */
+void report__finish(struct checker *checker);
+
+/* Counts bytes for the progress; false when the check shall end (checker->err is set). */
+bool report__progress(struct checker *checker, uint64_t bytes);
+
+/* The text of the newest error, or of the code when there is none. */
+const char *report__why(int err);
+
+/* ---- path.c ---------------------------------------------------------------------------------- */
 
 /* The path of an object in the newest checkpoint, until the next call; NULL: not known. */
-const char *check__path(struct checker *checker, uint64_t id);
+const char *path__of(struct checker *checker, uint64_t id);
 
-/* ---- references.c */
+/* ---- superblocks.c --------------------------------------------------------------------------- */
 
-/* Sets up the window that begins at `first_ag`: as many AGs as memory allows. */
-MUST_CHECK int references__begin(struct checker *checker, uint64_t first_ag, size_t capacity);
+/* Fields and copies of both superblocks. */
+MUST_CHECK int superblocks__check(struct checker *checker);
+
+/* The block at the start of an AG that has been written and has no ring. */
+void superblocks__check_parameters(struct checker *checker, uint64_t ag, uint8_t *block);
+
+/* ---- references.c ---------------------------------------------------------------------------- */
+
+/* A run that something refers to. */
+struct claim {
+	uint64_t addr;
+	uint64_t blocks;
+	uint64_t birth;
+	uint64_t object;
+	uint64_t offset; /* of data: in the content */
+	bool is_data;
+	const char *what; /* names it in a problem */
+};
+
+enum claim_result {
+	CLAIM_NEW,    /* or not in the window */
+	CLAIM_TWICE,  /* somebody else has it: reported */
+	CLAIM_BAD,    /* it lies outside of the volume: reported */
+	CLAIM_SHARED, /* of the checkpoint before: the newest has it too */
+	CLAIM_UNSEEN, /* of the checkpoint before: not in this window */
+};
+
+/* Sets up the window that begins at `first_ag`. */
+MUST_CHECK int references__begin(struct checker *checker, uint64_t first_ag);
 void references__end(struct checker *checker);
 
-/* The run is referred to, by something born in `birth`; `what` names it in a problem. */
-void references__add(struct checker *checker, uint64_t addr, uint64_t blocks, uint64_t birth,
-	uint64_t object, const char *what);
+/* Passes that the volume takes. */
+MUST_CHECK int references__count_passes(struct checker *checker, uint64_t *out_passes);
+
+/* For the newest checkpoint. */
+enum claim_result references__claim(struct checker *checker, const struct claim *claim);
+
+/* For the one before, after all claims of the newest: CLAIM_NEW is what only that one has. */
+enum claim_result references__claim_previous(struct checker *checker, const struct claim *claim);
 
 /* Compares what was found with the bitmaps. */
 void references__judge(struct checker *checker);
 
-/* ---- tallies.c */
+/* ---- tallies.c ------------------------------------------------------------------------------- */
 
 MUST_CHECK int tallies__begin(struct checker *checker, uint64_t first, uint64_t count);
 void tallies__end(struct checker *checker);
@@ -138,21 +275,68 @@ void tallies__entry(struct checker *checker, uint64_t directory, struct view nam
 	enum cop_kind kind);
 void tallies__back(struct checker *checker, uint64_t id, uint64_t parent, struct view name);
 void tallies__record(struct checker *checker, uint64_t id, const struct record *record);
+void tallies__damaged(struct checker *checker, uint64_t id);
 void tallies__orphan(struct checker *checker, uint64_t id);
+void tallies__trim_job(struct checker *checker, uint64_t id);
 void tallies__judge(struct checker *checker);
 
-/* ---- objects.c */
+/* ---- ancestors.c ----------------------------------------------------------------------------- */
+
+MUST_CHECK int ancestors__begin(struct checker *checker);
+void ancestors__end(struct checker *checker);
+
+/* False: the directory, whose record names `parent`, is not below the root, and no directory above
+ * it has been told so. */
+bool ancestors__lead_to_root(struct checker *checker, uint64_t id, uint64_t parent);
+
+/* ---- catalog.c ------------------------------------------------------------------------------- */
 
 /* Walks everything that the superblock reaches. */
-void objects__walk(struct checker *checker, const struct superblock *sb);
+void catalog__walk(struct checker *checker, const struct superblock *sb);
 
-/* ---- data.c */
+/* A problem of what the walker has come to; not for the checkpoint before, and told once. */
+void catalog__problem(const struct walker *walker, uint64_t object, const char *text);
 
-MUST_CHECK int data__init(struct checker *checker);
-void data__fini(struct checker *checker);
+/* Walks a tree whose root stands in a leaf of birth walker->leaf_birth. */
+void catalog__walk_tree(struct walker *walker, enum tree_kind kind, const char *what,
+	uint64_t object, const struct tree_root *root,
+	bool (*entry)(void *context, struct view key, struct view value), bool *out_was_damaged);
 
-/* Verifies the blocks of an extent of `object`, sooner or later. */
-void data__verify(struct checker *checker, uint64_t object, const struct extent *extent);
+/* ---- objects.c ------------------------------------------------------------------------------- */
+
+void objects__walk(struct walker *walker, const struct tree_root *root);
+
+/* A node of the object tree is lost: the object that is being met may be incomplete, the next one
+ * too. */
+void objects__lost(struct walker *walker);
+
+/* An extent that is referred to; `length` is that of the content or value, in bytes. */
+struct extent_place {
+	uint64_t object;
+	uint64_t length;
+	uint64_t birth_max;
+	const char *what;
+};
+void objects__extent(
+	struct walker *walker, const struct extent *extent, const struct extent_place *place);
+
+/* ---- data.c ---------------------------------------------------------------------------------- */
+
+MUST_CHECK int data__begin(struct checker *checker);
+void data__end(struct checker *checker);
+
+/* A run to be verified, sooner or later. `bytes` of it are content, what follows must be zero. */
+struct data_run {
+	uint64_t addr;
+	uint64_t object;
+	uint64_t offset; /* in the content */
+	uint32_t blocks;
+	uint32_t bytes;
+	bool is_previous;
+	const char *what;
+	const uint64_t *checksums; /* one for each block, copied */
+};
+void data__verify(struct checker *checker, const struct data_run *run);
 void data__finish(struct checker *checker);
 
 #endif

@@ -1,22 +1,17 @@
 /*
- * The walk over everything that a superblock reaches: catalog, object tree, content and directory
- * trees, dead trees of jobs.
- *
- * The same walk serves every pass. The first one judges nodes, records and data; each one reports
- * references and tallies, of which the windows keep what is theirs. The walk over the checkpoint
- * before the newest only asks whether all of it is still there.
- *
- * In the object tree the keys of one object follow one another, its record first: what is learnt of
+ * The object tree. The keys of one object follow one another, its record first: what is learnt of
  * it is gathered until the next object's first key.
  */
 
 #include "check/check_internal.h"
 
+#include "base/num.h"
 #include "object/directory_format.h"
-#include "object/job_format.h"
-#include "volume/branch_format.h"
 
-#include <stdlib.h>
+enum {
+	XATTR_NAME_AT = OBJECT_KEY_BYTES + 8,
+	BLOB_LENGTH_BYTES = 4, /* before the extents of a large attribute */
+};
 
 /* The object whose keys are being met. */
 struct gathered {
@@ -24,147 +19,162 @@ struct gathered {
 	bool is_open; /* a key of it was seen */
 	bool has_record;
 	bool has_root;
+	bool has_name; /* a primary one */
 	enum cop_kind kind;
 	enum cop_content_form form;
 	uint32_t links;
 	uint64_t length;
 	uint64_t allocated_blocks;
-	bool is_trimming;
+	uint64_t trim_first;
+	uint64_t trim_end;
 	uint64_t content_blocks; /* found */
 	uint64_t entries;        /* found */
 	uint64_t directories;    /* among them */
 	uint64_t next_block;     /* extents must begin here or later */
 	bool is_damaged;         /* something could not be read: counts prove nothing */
-};
-
-struct walker {
-	struct checker *checker;
-	const struct superblock *sb;
-	struct tree_root objects; /* of the branch */
-	struct gathered object;
-	uint64_t tree_object; /* whose tree is walked, 0: a tree of the volume */
-	const char *what;     /* names the tree in a problem */
+	bool next_is_damaged;    /* and so for the next object */
 };
 
 static void
-structure_problem(struct walker *walker, const char *text)
+problem(const struct walker *walker, const char *text)
 {
-	if (walker->checker->is_first_pass && !walker->checker->is_previous)
-		check__report(walker->checker,
-			&(struct finding){
-				.class_ = COP_PROBLEM_STRUCTURE, .object = walker->object.id },
-			"%s", text);
+	catalog__problem(walker, walker->gathered->id, text);
 }
 
-/* ---- Nodes ----------------------------------------------------------------------------------- */
-
+/* A part of this object makes no sense: its blocks, or names, are not known. */
 static void
-add_node(struct walker *walker, const struct tree_pointer *pointer)
+lose_part(struct walker *walker)
 {
 	struct checker *checker = walker->checker;
-	uint32_t blocks = walker->sb->node_bytes / BLOCK_BYTES;
 
-	references__add(
-		checker, pointer->addr, blocks, pointer->birth, walker->tree_object, walker->what);
-	if (pointer->addr2 != 0)
-		references__add(checker, pointer->addr2, blocks, pointer->birth,
-			walker->tree_object, walker->what);
+	walker->gathered->is_damaged = true;
+	if (walker->is_previous)
+		checker->previous_losses++;
+	else
+		checker->losses.nodes++;
 }
 
-static bool
-visit_node(void *context, const struct tree_pointer *pointer, uint8_t level, int copy, int result)
+void
+objects__lost(struct walker *walker)
 {
-	struct walker *walker = context;
-	struct checker *checker = walker->checker;
-	struct finding finding = {
-		.class_ = copy == 0 ? COP_PROBLEM_NODE : COP_PROBLEM_COPY,
-		.object = walker->tree_object,
-		.block = copy == 2 ? pointer->addr2 : pointer->addr,
-	};
-
-	if (result != 0) {
-		if (copy == 0)
-			walker->object.is_damaged = true;
-		if (checker->is_first_pass)
-			check__report(checker, &finding, "%s, level %u: %s", walker->what, level,
-				err_text());
-		err_clear();
-		if (copy != 0)
-			return true;
-	}
-	if (pointer->birth > walker->sb->generation && checker->is_first_pass)
-		check__report(checker, &finding, "%s: a node born in generation %" PRIu64,
-			walker->what, pointer->birth);
-	if (checker->is_first_pass && !checker->is_previous) {
-		checker->result.nodes++;
-		checker->result.verified_bytes += walker->sb->node_bytes;
-	}
-	add_node(walker, pointer);
-	return check__progress(checker, checker->is_first_pass ? walker->sb->node_bytes : 0);
-}
-
-static void
-walk_tree(struct walker *walker, enum tree_kind kind, const struct tree_root *root,
-	bool (*entry)(void *context, struct view key, struct view value))
-{
-	struct checker *checker = walker->checker;
-	struct tree_walk walk = {
-		.node = visit_node,
-		.entry = entry,
-		.context = walker,
-		.both_copies = checker->is_first_pass && !checker->is_previous,
-	};
-	int err;
-
-	if (root->levels == 0 || checker->err)
-		return;
-	err = tree_walk(checker->env, kind, root, &walk);
-	if (err && !checker->err)
-		checker->err = err;
+	walker->gathered->is_damaged = true;
+	walker->gathered->next_is_damaged = true;
 }
 
 /* ---- Extents --------------------------------------------------------------------------------- */
 
 static void
-add_extent(struct walker *walker, const struct extent *extent)
+verify_extent(struct walker *walker, const struct extent *extent, const struct extent_place *place)
+{
+	uint64_t first = extent->first * BLOCK_BYTES;
+	uint64_t bytes = (uint64_t)extent->blocks * BLOCK_BYTES;
+
+	/* What lies past the end is being freed, and not zero. */
+	if (place->length > first)
+		bytes = min_u64(bytes, place->length - first);
+	data__verify(walker->checker, &(struct data_run){
+					      .addr = extent->addr,
+					      .object = place->object,
+					      .offset = first,
+					      .blocks = extent->blocks,
+					      .bytes = (uint32_t)bytes,
+					      .is_previous = walker->is_previous,
+					      .what = place->what,
+					      .checksums = extent->checksums,
+				      });
+}
+
+static void
+judge_extent(
+	const struct walker *walker, const struct extent *extent, const struct extent_place *place)
+{
+	if (extent->birth > place->birth_max)
+		catalog__problem(
+			walker, place->object, "an extent that is younger than what it hangs on");
+	if (extent->flags & ~(uint32_t)EXTENT_UNWRITTEN)
+		catalog__problem(walker, place->object,
+			"an extent of a kind that this version never writes");
+	walker->checker->result.extents++;
+}
+
+void
+objects__extent(
+	struct walker *walker, const struct extent *extent, const struct extent_place *place)
 {
 	struct checker *checker = walker->checker;
+	struct claim claim = {
+		.addr = extent->addr,
+		.blocks = extent_stored_blocks(extent),
+		.birth = extent->birth,
+		.object = place->object,
+		.offset = extent->first * BLOCK_BYTES,
+		.is_data = true,
+		.what = place->what,
+	};
+	bool is_plain =
+		(extent->flags & (EXTENT_UNWRITTEN | EXTENT_COMPRESSED | EXTENT_ENCRYPTED)) == 0;
+	bool wants_data = is_plain && !(checker->options.flags & COP_CHECK_METADATA);
 
-	references__add(checker, extent->addr, extent_stored_blocks(extent), extent->birth,
-		walker->object.id, "data");
-	if (!checker->is_first_pass)
+	if (walker->is_previous) {
+		if (references__claim_previous(checker, &claim) == CLAIM_NEW && wants_data)
+			verify_extent(walker, extent, place);
 		return;
-	if (extent->birth > walker->sb->generation)
-		structure_problem(walker, "data born after the checkpoint");
-	if (!checker->is_previous)
-		checker->result.extents++;
-	if (!(checker->options->flags & COP_CHECK_METADATA))
-		data__verify(checker, walker->object.id, extent);
+	}
+	if (checker->is_first_pass)
+		judge_extent(walker, extent, place);
+	if (references__claim(checker, &claim) == CLAIM_BAD)
+		return;
+	if (wants_data && checker->is_first_pass)
+		verify_extent(walker, extent, place); /* which counts as progress */
+	else
+		(void)report__progress(checker, claim.blocks * BLOCK_BYTES);
+}
+
+/* Against the record: where content may be, and where only what is being freed or unwritten. */
+static void
+add_content(struct walker *walker, const struct extent *extent)
+{
+	struct gathered *object = walker->gathered;
+	uint64_t end = extent->first + extent->blocks;
+	bool touches_trim = extent->first < object->trim_end && end > object->trim_first;
+	bool is_trimmed = extent->first >= object->trim_first && end <= object->trim_end;
+	struct extent_place place = {
+		.object = object->id,
+		.length = object->length,
+		.birth_max = walker->leaf_birth,
+		.what = "data",
+	};
+
+	if (extent->first < object->next_block)
+		problem(walker, "extents overlap");
+	if (touches_trim && !is_trimmed)
+		problem(walker, "an extent across the border of the range that is being freed");
+	if (!is_trimmed && !(extent->flags & EXTENT_UNWRITTEN) &&
+		end > div_up(object->length, BLOCK_BYTES))
+		problem(walker, "data past the end of the content");
+	object->next_block = end;
+	object->content_blocks += extent_stored_blocks(extent);
+	objects__extent(walker, extent, &place);
 }
 
 static bool
 visit_extent(void *context, struct view key, struct view value)
 {
 	struct walker *walker = context;
-	struct gathered *object = &walker->object;
 	struct extent extent;
 
-	if (extent_decode_entry(key, value, &extent) != 0) {
-		structure_problem(walker, err_text());
-		object->is_damaged = true;
-		return !walker->checker->err;
+	if (extent_decode_entry(key, value, &extent) == 0) {
+		add_content(walker, &extent);
+	} else {
+		problem(walker, err_text());
+		err_clear();
+		lose_part(walker);
 	}
-	if (extent.first < object->next_block && object->content_blocks > 0)
-		structure_problem(walker, "extents overlap");
-	object->next_block = extent.first + extent.blocks;
-	object->content_blocks += extent.blocks;
-	add_extent(walker, &extent);
 	return !walker->checker->err;
 }
 
-/* Extents one after the other: in a record, or in the value of a large attribute. */
 static void
-walk_listed(struct walker *walker, struct view listed, bool is_content)
+walk_listed_content(struct walker *walker, struct view listed)
 {
 	struct reader r = reader_over(listed.data, listed.bytes);
 
@@ -172,12 +182,12 @@ walk_listed(struct walker *walker, struct view listed, bool is_content)
 		struct extent extent;
 
 		if (extent_decode_listed(&r, &extent) != 0) {
-			structure_problem(walker, err_text());
+			problem(walker, err_text());
+			err_clear();
+			lose_part(walker);
 			return;
 		}
-		if (is_content)
-			walker->object.content_blocks += extent.blocks;
-		add_extent(walker, &extent);
+		add_content(walker, &extent);
 	}
 }
 
@@ -186,13 +196,14 @@ walk_listed(struct walker *walker, struct view listed, bool is_content)
 static void
 add_entry(struct walker *walker, const struct entry *entry)
 {
-	struct gathered *object = &walker->object;
+	struct gathered *object = walker->gathered;
 
 	object->entries++;
 	object->directories += entry->kind == COP_DIRECTORY;
 	if (entry->id >= walker->sb->next_object)
-		structure_problem(walker, "an entry with a number that was never given");
-	tallies__entry(walker->checker, object->id, entry->name, entry->id, entry->kind);
+		problem(walker, "an entry with a number that was never given");
+	if (!walker->is_previous)
+		tallies__entry(walker->checker, object->id, entry->name, entry->id, entry->kind);
 }
 
 static bool
@@ -204,8 +215,10 @@ visit_entry(void *context, struct view key, struct view value)
 
 	if (entry_key_decode(key, walker->sb->name_seed, &hash, &entry.name) != 0 ||
 		entry_value_decode(value, &entry) != 0) {
-		structure_problem(walker, err_text());
-		walker->object.is_damaged = true;
+		problem(walker, err_text());
+		err_clear();
+		walker->gathered->is_damaged = true;
+		walker->checker->losses.entries += !walker->is_previous;
 	} else {
 		add_entry(walker, &entry);
 	}
@@ -217,197 +230,333 @@ walk_inline_entries(struct walker *walker, const struct record *record)
 {
 	struct reader r = reader_over(record->content.data, record->content.bytes);
 
-	if (directory_inline_check(record->content, record->length) != 0)
-		structure_problem(walker, err_text());
+	if (directory_inline_check(record->content, record->length) != 0) {
+		problem(walker, err_text());
+		walker->gathered->is_damaged = true; /* its counts have been judged */
+	}
 	while (r.at < r.bytes) {
 		struct entry entry;
 
-		if (entry_inline_decode(&r, &entry) != 0)
-			return;
+		if (entry_inline_decode(&r, &entry) != 0) {
+			walker->checker->losses.entries += !walker->is_previous;
+			break;
+		}
 		add_entry(walker, &entry);
 	}
+	err_clear();
 }
 
-/* Every directory is below the root: climbs there; a loop ends by the number of objects. */
+/* ---- Records --------------------------------------------------------------------------------- */
+
+static const char *
+wrong_with_kind(const struct record *record)
+{
+	bool is_device = record->kind == COP_CHAR_DEVICE || record->kind == COP_BLOCK_DEVICE;
+
+	if (!is_device && record->device != 0)
+		return "a device number of what is no device";
+	if (record->form == COP_FORM_NONE && (record->length != 0 || record->allocated_blocks != 0))
+		return "a special file with content";
+	if (record->kind == COP_DIRECTORY && record->allocated_blocks != 0)
+		return "a directory with blocks of content";
+	if (record->kind == COP_SYMLINK && record->length == 0)
+		return "a symlink without a target";
+	if (record->kind == COP_SYMLINK && record->form == COP_FORM_INLINE &&
+		memchr(record->content.data, 0, record->content.bytes))
+		return "a symlink with a zero byte in its target";
+	if (record->kind != COP_FILE && record->trim_end != 0)
+		return "a range that is being freed of what is no file";
+	return NULL;
+}
+
 static void
-check_ancestors(struct walker *walker, uint64_t parent)
+judge_record(const struct walker *walker, const struct record *record)
+{
+	uint64_t id = walker->gathered->id;
+	const char *wrong = wrong_with_kind(record);
+
+	if (wrong)
+		problem(walker, wrong);
+	if (id >= walker->sb->next_object || (id < OBJECT_FIRST && id != OBJECT_ROOT))
+		problem(walker, "an object with a number that was never given");
+	if (record->capabilities.bytes != 0 || record->xattrs.bytes != 0)
+		problem(walker, "a record with what this version never writes");
+	if (record->content.bytes > record_content_max(walker->sb->node_bytes))
+		problem(walker, "a record with too much content");
+	if (record->name.bytes > 0 && name_check(record->name) != 0)
+		problem(walker, err_text());
+	if (id == OBJECT_ROOT) {
+		if (record->kind != COP_DIRECTORY || record->links == 0 || record->name.bytes != 0)
+			problem(walker, "object 1 is not the root directory");
+	} else if ((record->name.bytes == 0) != (record->parent == OBJECT_NONE)) {
+		problem(walker, "name and parent contradict each other");
+	}
+	err_clear();
+}
+
+static void
+walk_record_content(struct walker *walker, const struct record *record)
+{
+	if (record->form == COP_FORM_EXTENTS)
+		walk_listed_content(walker, record->content);
+	else if (record->kind == COP_DIRECTORY && record->form == COP_FORM_INLINE)
+		walk_inline_entries(walker, record);
+}
+
+/* A record that cannot be decoded: nothing that hangs on it is known. */
+static void
+lose_record(struct walker *walker)
+{
+	struct checker *checker = walker->checker;
+
+	problem(walker, err_text());
+	err_clear();
+	lose_part(walker);
+	if (walker->is_previous)
+		return;
+	checker->losses.entries++; /* it may have been a directory */
+	tallies__damaged(checker, walker->gathered->id);
+}
+
+static void
+meet_record(struct walker *walker, struct view key, struct view value)
+{
+	struct checker *checker = walker->checker;
+	struct gathered *object = walker->gathered;
+	struct record record;
+
+	if (key.bytes != OBJECT_KEY_BYTES) {
+		problem(walker, "the key of a record that is too long");
+		return;
+	}
+	object->has_record = true;
+	checker->objects_found += !walker->is_previous;
+	if (record_decode(value, &record) != 0) {
+		lose_record(walker);
+		return;
+	}
+	object->kind = record.kind;
+	object->form = record.form;
+	object->has_name = record.name.bytes > 0;
+	object->links = record.links;
+	object->length = record.length;
+	object->allocated_blocks = record.allocated_blocks;
+	object->trim_first = record.trim_first;
+	object->trim_end = record.trim_end;
+	if (!walker->is_previous) {
+		judge_record(walker, &record);
+		tallies__record(checker, object->id, &record);
+	}
+	walk_record_content(walker, &record);
+	if (record.kind == COP_DIRECTORY && object->id != OBJECT_ROOT && record.links > 0 &&
+		checker->is_first_pass && !walker->is_previous && !checker->err &&
+		!ancestors__lead_to_root(checker, object->id, record.parent))
+		problem(walker, "a directory that is not below the root");
+}
+
+/* ---- The other keys of an object ------------------------------------------------------------- */
+
+static void
+meet_root(struct walker *walker, struct view key, struct view value)
+{
+	struct gathered *object = walker->gathered;
+	bool is_directory = object->kind == COP_DIRECTORY;
+	enum tree_kind want = is_directory ? TREE_DIRECTORY : TREE_CONTENT;
+	struct tree_root root;
+	bool was_damaged;
+
+	if (key.bytes != ROOT_KEY_BYTES || value.bytes != ROOT_RECORD_BYTES ||
+		root_record_decode(value.data, &root) != 0 || root.levels == 0 ||
+		(key.data[OBJECT_KEY_BYTES] != want && object->has_record && object->kind != 0)) {
+		problem(walker, "a root record that makes no sense");
+		err_clear();
+		lose_part(walker);
+		return;
+	}
+	if (!object->has_record || object->kind == 0) { /* its record is lost */
+		want = key.data[OBJECT_KEY_BYTES];
+		is_directory = want == TREE_DIRECTORY;
+	}
+	if (want != TREE_DIRECTORY && want != TREE_CONTENT) {
+		problem(walker, "a root record that makes no sense");
+		lose_part(walker);
+		return;
+	}
+	object->has_root = true;
+	catalog__walk_tree(walker, want, is_directory ? "directory tree" : "content tree",
+		object->id, &root, is_directory ? visit_entry : visit_extent, &was_damaged);
+	object->is_damaged = object->is_damaged || was_damaged;
+}
+
+/* Is there a value under the same name that lies in the tree? */
+static bool
+has_inline_twin(struct walker *walker, struct view blob_key)
 {
 	struct tree objects = {
 		.env = walker->checker->env,
 		.kind = TREE_OBJECTS,
 		.root = walker->objects,
 	};
-	uint8_t *value = malloc(RECORD_BYTES_MAX);
-	uint64_t id = parent;
+	uint8_t key[TREE_KEY_BYTES_MAX];
+	size_t bytes;
+	int err;
 
-	if (!value) {
-		walker->checker->err = fail(COP_ENOMEM, "check");
-		return;
-	}
-	for (uint64_t steps = 0; id != OBJECT_ROOT; steps++) {
-		uint8_t key[OBJECT_KEY_BYTES];
-		struct record record;
-		size_t bytes;
-		int err = tree_get(
-			&objects, object_key(key, id, KEY_RECORD), value, RECORD_BYTES_MAX, &bytes);
-
-		if (err == 0)
-			err = record_decode(view_of(value, bytes), &record);
-		if (err || record.kind != COP_DIRECTORY || steps > walker->sb->objects) {
-			structure_problem(walker, "a directory that is not below the root");
-			break;
-		}
-		id = record.parent;
-	}
+	memcpy(key, blob_key.data, blob_key.bytes);
+	key[OBJECT_KEY_BYTES - 1] = KEY_XATTR;
+	err = tree_get(&objects, view_of(key, blob_key.bytes), NULL, 0, &bytes);
 	err_clear();
-	free(value);
+	return err == 0 || err == COP_ERANGE;
 }
 
-/* ---- Objects --------------------------------------------------------------------------------- */
-
-/* All keys of an object have been met: do they agree? */
+/* The extents of a large attribute follow one another from block 0 to its end. */
 static void
-finish_object(struct walker *walker)
+walk_blob(struct walker *walker, struct view value)
 {
-	const struct gathered *object = &walker->object;
+	struct reader r = reader_over(value.data, value.bytes);
+	struct extent_place place = {
+		.object = walker->gathered->id,
+		.length = read_le32(&r),
+		.birth_max = walker->leaf_birth,
+		.what = "data of an attribute",
+	};
+	uint64_t next = 0;
 
-	if (!object->is_open || object->id == OBJECT_NONE)
-		return;
-	if (!object->has_record) {
-		structure_problem(walker, "keys of an object without a record");
-		return;
-	}
-	if (object->is_damaged)
-		return;
-	if (object->has_root != (object->form == COP_FORM_TREE))
-		structure_problem(walker, "form and root record contradict each other");
-	if (object->kind == COP_DIRECTORY) {
-		if (object->entries != object->length)
-			structure_problem(walker, "a directory with a wrong count of entries");
-		if (object->links != 0 && object->links != object->directories + 2)
-			structure_problem(walker, "a directory with a wrong count of links");
-	} else if (!object->is_trimming && object->content_blocks != object->allocated_blocks) {
-		structure_problem(walker, "a wrong count of allocated blocks");
-	}
-}
+	while (r.at < r.bytes) {
+		struct extent extent;
 
-static void
-begin_object(struct walker *walker, uint64_t id)
-{
-	finish_object(walker);
-	walker->object = (struct gathered){ .id = id, .is_open = true };
-	walker->tree_object = 0;
-	walker->what = "object tree";
-}
-
-static void
-meet_record(struct walker *walker, struct view value)
-{
-	struct checker *checker = walker->checker;
-	struct gathered *object = &walker->object;
-	struct record record;
-
-	object->has_record = true;
-	if (record_decode(value, &record) != 0) {
-		structure_problem(walker, err_text());
-		object->is_damaged = true;
-		return;
+		if (r.bad || extent_decode_listed(&r, &extent) != 0) {
+			problem(walker, "an attribute whose extents make no sense");
+			err_clear();
+			lose_part(walker);
+			return;
+		}
+		if (extent.first != next || extent.flags & EXTENT_UNWRITTEN)
+			problem(walker, "an attribute with a hole");
+		next = extent.first + extent.blocks;
+		objects__extent(walker, &extent, &place);
 	}
-	object->kind = record.kind;
-	object->form = record.form;
-	object->links = record.links;
-	object->length = record.length;
-	object->allocated_blocks = record.allocated_blocks;
-	object->is_trimming = record.trim_end != 0;
-	if (!checker->is_previous) {
-		checker->objects_found++;
-		tallies__record(checker, object->id, &record);
-	}
-	if (object->id >= walker->sb->next_object ||
-		(object->id < OBJECT_FIRST && object->id != OBJECT_ROOT))
-		structure_problem(walker, "an object with a number that was never given");
-	if (record.form == COP_FORM_EXTENTS) {
-		if (record_extents_check(&record) != 0)
-			structure_problem(walker, err_text());
-		walk_listed(walker, record.content, true);
-	} else if (record.kind == COP_DIRECTORY && record.form != COP_FORM_TREE) {
-		walk_inline_entries(walker, &record);
-	} else if (record.form == COP_FORM_INLINE && record.content.bytes > record.length) {
-		structure_problem(walker, "more bytes than the length says");
-	}
-	if (record.kind == COP_DIRECTORY && object->id != OBJECT_ROOT && record.links > 0 &&
-		checker->is_first_pass && !checker->is_previous)
-		check_ancestors(walker, record.parent);
-}
-
-static void
-meet_root(struct walker *walker, struct view key, struct view value)
-{
-	struct gathered *object = &walker->object;
-	enum tree_kind want = object->kind == COP_DIRECTORY ? TREE_DIRECTORY : TREE_CONTENT;
-	struct tree_root root;
-
-	if (key.bytes != ROOT_KEY_BYTES || value.bytes != ROOT_RECORD_BYTES ||
-		key.data[OBJECT_KEY_BYTES] != want || root_record_decode(value.data, &root) != 0 ||
-		root.levels == 0) {
-		structure_problem(walker, "a root record that makes no sense");
-		object->is_damaged = true;
-		return;
-	}
-	object->has_root = true;
-	walker->tree_object = object->id;
-	walker->what = want == TREE_DIRECTORY ? "directory tree" : "content tree";
-	walk_tree(walker, want, &root, want == TREE_DIRECTORY ? visit_entry : visit_extent);
-	walker->tree_object = 0;
-	walker->what = "object tree";
+	if (r.bad || next != div_up(place.length, BLOCK_BYTES) || place.length == 0 ||
+		place.length > COP_XATTR_BYTES_MAX)
+		problem(walker, "an attribute whose length and extents contradict each other");
 }
 
 static void
 meet_xattr(struct walker *walker, struct view key, struct view value, bool is_blob)
 {
-	const size_t name_at = OBJECT_KEY_BYTES + 8;
+	struct view name = view_of(key.data + XATTR_NAME_AT,
+		key.bytes > XATTR_NAME_AT ? key.bytes - XATTR_NAME_AT : 0);
 
-	if (key.bytes <= name_at ||
-		get_be64(key.data + OBJECT_KEY_BYTES) !=
-			name_hash(view_of(key.data + name_at, key.bytes - name_at),
-				walker->sb->name_seed))
-		structure_problem(walker, "an attribute whose hash and name do not match");
+	if (name.bytes == 0 || name.bytes > COP_NAME_BYTES_MAX ||
+		memchr(name.data, 0, name.bytes) ||
+		get_be64(key.data + OBJECT_KEY_BYTES) != name_hash(name, walker->sb->name_seed))
+		problem(walker, "an attribute whose hash and name do not match");
 	if (!is_blob)
 		return;
-	if (value.bytes < 4)
-		structure_problem(walker, "an attribute without extents");
-	else
-		walk_listed(walker, view_of(value.data + 4, value.bytes - 4), false);
+	if (walker->checker->is_first_pass && !walker->is_previous && has_inline_twin(walker, key))
+		problem(walker, "an attribute that has two values");
+	walk_blob(walker, value);
 }
 
 static void
-meet_name(struct walker *walker, struct view key)
+meet_name(struct walker *walker, struct view key, struct view value)
 {
+	struct gathered *object = walker->gathered;
 	struct view name;
 	uint64_t parent;
 
-	if (name_key_decode(key, walker->sb->name_seed, &parent, &name) != 0)
-		structure_problem(walker, err_text());
-	else
-		tallies__back(walker->checker, walker->object.id, parent, name);
+	if (name_key_decode(key, walker->sb->name_seed, &parent, &name) != 0 || value.bytes != 0) {
+		problem(walker, "a further name that makes no sense");
+		err_clear();
+		return;
+	}
+	if (object->has_record && !object->is_damaged && !object->has_name)
+		problem(walker, "a further name of an object without a first one");
+	if (!walker->is_previous)
+		tallies__back(walker->checker, object->id, parent, name);
+}
+
+static void
+meet_orphan(struct walker *walker, struct view key, struct view value)
+{
+	uint64_t id;
+
+	if (walker->gathered->id != OBJECT_NONE || key.bytes != OBJECT_KEY_BYTES + 8 ||
+		value.bytes != 0) {
+		problem(walker, "an orphan's key that makes no sense");
+		return;
+	}
+	id = get_be64(key.data + OBJECT_KEY_BYTES);
+	if (id >= walker->sb->next_object)
+		catalog__problem(walker, id, "an orphan with a number that was never given");
+	if (!walker->is_previous)
+		tallies__orphan(walker->checker, id);
+}
+
+/* ---- Objects --------------------------------------------------------------------------------- */
+
+static void
+judge_directory(const struct walker *walker)
+{
+	const struct gathered *object = walker->gathered;
+
+	if (object->entries != object->length)
+		problem(walker, "a directory with a wrong count of entries");
+	if (object->links == 0 && object->entries != 0)
+		problem(walker, "a removed directory with entries");
+	if (object->links != 0 && object->links != object->directories + 2)
+		problem(walker, "a directory with a wrong count of links");
+}
+
+/* All keys of an object have been met: do they agree? A tree without entries has no root record. */
+static void
+finish_object(const struct walker *walker)
+{
+	const struct gathered *object = walker->gathered;
+
+	if (!object->is_open || object->id == OBJECT_NONE || object->is_damaged)
+		return;
+	if (!object->has_record) {
+		problem(walker, "keys of an object without a record");
+		return;
+	}
+	if (object->has_root && object->form != COP_FORM_TREE)
+		problem(walker, "a tree beside content of another form");
+	if (object->kind == COP_DIRECTORY)
+		judge_directory(walker);
+	else if (object->content_blocks != object->allocated_blocks)
+		problem(walker, "a wrong count of allocated blocks");
+}
+
+static void
+begin_object(struct walker *walker, uint64_t id)
+{
+	struct gathered *object = walker->gathered;
+
+	finish_object(walker);
+	*object = (struct gathered){
+		.id = id,
+		.is_open = true,
+		.is_damaged = object->next_is_damaged,
+	};
 }
 
 static bool
 visit_object_key(void *context, struct view key, struct view value)
 {
 	struct walker *walker = context;
+	const struct gathered *object = walker->gathered;
 	uint64_t id;
 
 	if (key.bytes < OBJECT_KEY_BYTES) {
-		structure_problem(walker, "a key of the object tree that is too short");
+		problem(walker, "a key of the object tree that is too short");
 		return true;
 	}
 	id = get_be64(key.data);
-	if (!walker->object.is_open || id != walker->object.id)
+	if (!object->is_open || id != object->id)
 		begin_object(walker, id);
 	switch (key.data[OBJECT_KEY_BYTES - 1]) {
 	case KEY_RECORD:
-		meet_record(walker, value);
+		meet_record(walker, key, value);
 		break;
 	case KEY_ROOT:
 		meet_root(walker, key, value);
@@ -419,163 +568,27 @@ visit_object_key(void *context, struct view key, struct view value)
 		meet_xattr(walker, key, value, true);
 		break;
 	case KEY_NAME:
-		meet_name(walker, key);
+		meet_name(walker, key, value);
 		break;
 	case KEY_ORPHAN:
-		if (id != OBJECT_NONE || key.bytes != OBJECT_KEY_BYTES + 8)
-			structure_problem(walker, "an orphan's key that makes no sense");
-		else
-			tallies__orphan(walker->checker, get_be64(key.data + OBJECT_KEY_BYTES));
+		meet_orphan(walker, key, value);
 		break;
 	default:
-		structure_problem(walker, "a key of an unknown type");
+		problem(walker, "a key of an unknown type");
 	}
 	return !walker->checker->err;
-}
-
-/* ---- Jobs and branches ----------------------------------------------------------------------- */
-
-static void
-dead_entry(void *context, struct view key, struct view value)
-{
-	(void)visit_extent(context, key, value);
-}
-
-static void
-dead_node(void *context, const struct tree_pointer *pointer)
-{
-	add_node(context, pointer);
-}
-
-/* What is left of a dead tree: nodes and extents from the cursor on. */
-static void
-walk_dead_tree(struct walker *walker, const struct job *job)
-{
-	struct checker *checker = walker->checker;
-	struct tree_dismantle visit = { .entry = dead_entry, .node = dead_node, .context = walker };
-	struct tree_cursor cursor = job->cursor;
-	bool done = job->root.levels == 0;
-
-	walker->object = (struct gathered){ .id = job->object };
-	walker->what = "dead tree";
-	while (!done && !checker->err) {
-		struct tree_cursor next;
-		int err = tree_dismantle(
-			checker->env, job->tree_kind, &job->root, &cursor, &visit, &next, &done);
-
-		if (err) {
-			if (checker->is_first_pass)
-				check__report(checker,
-					&(struct finding){
-						.class_ = COP_PROBLEM_NODE, .object = job->object },
-					"dead tree: %s", err_text());
-			return;
-		}
-		cursor = next;
-		(void)check__progress(checker, 0);
-	}
-}
-
-/* What the catalog holds, copied out, because its trees are walked after it. */
-enum { JOBS_MAX = 65536 };
-
-struct catalog {
-	struct walker *walker;
-	struct branch_record branch;
-	bool has_branch;
-	struct job *jobs; /* owned */
-	size_t job_count;
-	size_t job_capacity;
-};
-
-static void
-keep_job(struct catalog *catalog, struct view value)
-{
-	struct walker *walker = catalog->walker;
-	struct job job;
-
-	if (job_decode(value, &job) != 0) {
-		structure_problem(walker, err_text());
-		return;
-	}
-	if (job.program != JOB_DISMANTLE || catalog->job_count == JOBS_MAX)
-		return;
-	if (catalog->job_count == catalog->job_capacity) {
-		size_t capacity = catalog->job_capacity == 0 ? 16 : catalog->job_capacity * 2;
-		struct job *grown = realloc(catalog->jobs, capacity * sizeof *grown);
-
-		if (!grown) {
-			walker->checker->err = fail(COP_ENOMEM, "check of %zu jobs", capacity);
-			return;
-		}
-		catalog->jobs = grown;
-		catalog->job_capacity = capacity;
-	}
-	catalog->jobs[catalog->job_count++] = job;
-}
-
-static bool
-visit_catalog(void *context, struct view key, struct view value)
-{
-	struct catalog *catalog = context;
-	struct walker *walker = catalog->walker;
-
-	switch (key.bytes > 0 ? key.data[0] : 0) {
-	case CATALOG_BRANCH:
-		if (key.bytes != CATALOG_KEY_BYTES || get_be64(key.data + 1) != BRANCH_MAIN ||
-			branch_decode(value, &catalog->branch) != 0)
-			structure_problem(walker, "a branch record that makes no sense");
-		else
-			catalog->has_branch = true;
-		break;
-	case CATALOG_BRANCH_NAME:
-		break;
-	case CATALOG_JOB:
-		keep_job(catalog, value);
-		break;
-	default:
-		structure_problem(walker, "a key of the catalog of an unknown type");
-	}
-	return !walker->checker->err;
-}
-
-static bool
-visit_catalog_node(
-	void *context, const struct tree_pointer *pointer, uint8_t level, int copy, int result)
-{
-	struct catalog *catalog = context;
-
-	return visit_node(catalog->walker, pointer, level, copy, result);
 }
 
 void
-objects__walk(struct checker *checker, const struct superblock *sb)
+objects__walk(struct walker *walker, const struct tree_root *root)
 {
-	struct walker walker = { .checker = checker, .sb = sb, .what = "catalog" };
-	struct catalog catalog = { .walker = &walker };
-	struct tree_walk walk = {
-		.node = visit_catalog_node,
-		.entry = visit_catalog,
-		.context = &catalog,
-		.both_copies = checker->is_first_pass && !checker->is_previous,
-	};
-	int err = 0;
+	struct gathered gathered = { 0 };
+	bool was_damaged;
 
-	if (sb->catalog.levels > 0)
-		err = tree_walk(checker->env, TREE_CATALOG, &sb->catalog, &walk);
-	if (err && !checker->err)
-		checker->err = err;
-	if (catalog.has_branch && !checker->err) {
-		walker.objects = catalog.branch.objects;
-		walker.what = "object tree";
-		if (!checker->is_previous)
-			checker->objects = catalog.branch.objects;
-		walk_tree(&walker, TREE_OBJECTS, &catalog.branch.objects, visit_object_key);
-		finish_object(&walker);
-	} else if (!checker->err) {
-		structure_problem(&walker, "no branch \"main\"");
-	}
-	for (size_t i = 0; i < catalog.job_count && !checker->err; i++)
-		walk_dead_tree(&walker, &catalog.jobs[i]);
-	free(catalog.jobs);
+	walker->gathered = &gathered;
+	catalog__walk_tree(
+		walker, TREE_OBJECTS, "object tree", 0, root, visit_object_key, &was_damaged);
+	if (!walker->checker->err)
+		finish_object(walker);
+	walker->gathered = NULL;
 }

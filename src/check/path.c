@@ -17,22 +17,27 @@ prepend(struct checker *checker, size_t *start, struct view name)
 }
 
 const char *
-check__path(struct checker *checker, uint64_t id)
+path__of(struct checker *checker, uint64_t id)
 {
 	struct tree objects = {
 		.env = checker->env,
 		.kind = TREE_OBJECTS,
 		.root = checker->objects,
 	};
-	uint8_t *value = id == OBJECT_NONE ? NULL : malloc(RECORD_BYTES_MAX);
 	size_t start = sizeof checker->path - 1;
 	const char *path = NULL;
+	uint8_t *value;
 
-	if (!value)
+	if (id == OBJECT_NONE || checker->objects.levels == 0)
 		return NULL;
+	value = malloc(RECORD_BYTES_MAX);
+	if (!value)
+		return NULL; /* the problem is told without it */
 	checker->path[start] = '\0';
 	if (id == OBJECT_ROOT)
 		checker->path[--start] = '/';
+
+	/* Each step takes room, so that no loop of directories has no end. */
 	while (id != OBJECT_ROOT) {
 		uint8_t key[OBJECT_KEY_BYTES];
 		struct record record;
