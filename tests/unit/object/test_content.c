@@ -453,6 +453,61 @@ never_shows_old_bytes_when_it_grows_again(void **state)
 	world_fini(&world);
 }
 
+/* Every second block of what is free is taken: nothing lies in a row. */
+static void
+fragment(struct world *world)
+{
+	struct cop_object *files[2] = { world_file(world), world_file(world) };
+	uint64_t id[2] = { cop_id(files[0]), cop_id(files[1]) };
+	uint8_t block[4096];
+	uint64_t length = 0;
+	int err = 0;
+
+	world_bytes(1, block, sizeof block);
+	for (; err == 0; length += 8192) {
+		err = cop_write(files[0], length, block, sizeof block, NULL);
+		if (err == 0)
+			err = cop_write(files[1], length, block, sizeof block, NULL);
+	}
+	assert_int_equal(err, COP_ENOSPC);
+	must(cop_unref(files[1]));
+	cop_release(files[0]);
+	cop_release(files[1]);
+	world_reopen(world, false);
+	assert_int_not_equal(cop_get(world->root, id[1], &files[1]), 0);
+	must(cop_settle(world->volume));
+}
+
+static void
+writes_and_cuts_where_nothing_lies_in_a_row(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	uint64_t before;
+
+	(void)state;
+	world_init(&world, 16 * MIB, 0, 37);
+	fragment(&world);
+	before = world_free_bytes(&world);
+	file = world_file(&world);
+	write_at(file, 5, 100, 200);
+	write_at(file, 6, 300, 2 * MIB);
+	expect_at(file, 5, 100, 200);
+	expect_at(file, 6, 300, 2 * MIB);
+	write_at(file, 7, 5000, MIB);
+	expect_at(file, 7, 5000, MIB);
+	must(cop_punch(file, 10000, MIB));
+	must(cop_preallocate(file, 0, 2 * MIB, false));
+	write_at(file, 8, 3000, MIB);
+	expect_at(file, 8, 3000, MIB);
+	must(cop_set_length(file, 700000));
+	must(cop_set_length(file, 100));
+	must(cop_unref(file));
+	cop_release(file);
+	assert_int_equal(world_free_bytes(&world), before);
+	world_fini(&world);
+}
+
 static void
 refuses_what_is_no_file(void **state)
 {
@@ -484,6 +539,7 @@ main(void)
 		cmocka_unit_test(lays_a_file_out_in_one_row),
 		cmocka_unit_test(keeps_what_is_preallocated),
 		cmocka_unit_test(never_shows_old_bytes_when_it_grows_again),
+		cmocka_unit_test(writes_and_cuts_where_nothing_lies_in_a_row),
 		cmocka_unit_test(refuses_what_is_no_file),
 	};
 
