@@ -13,9 +13,8 @@
 #include "object/data_internal.h"
 
 enum {
-	EDIT_OLD_MAX = 24,       /* extents that one edit replaces, with their neighbour before */
-	EDIT_PUTS_MAX = 20,      /* extents that new blocks come to, when an edit is cut down */
-	INLINE_EXTENTS_MAX = 16, /* in a record */
+	EDIT_OLD_MAX = 24,  /* extents that one edit replaces, with their neighbour before */
+	EDIT_PUTS_MAX = 20, /* extents that new blocks come to, when an edit is cut down */
 };
 
 /*
@@ -91,14 +90,23 @@ MUST_CHECK int edit_put(struct edit *edit);
 
 MUST_CHECK int edit_commit(struct edit *edit);
 
-/* Single entries of a content tree. */
-MUST_CHECK int content_put_extent(
-	struct tx *tx, const struct cop_object *object, const struct extent *extent);
+/* Takes one entry out of the content tree. */
 MUST_CHECK int content_delete_extent(
 	struct tx *tx, const struct cop_object *object, const struct extent *extent);
 
-/* Are they few enough to lie in a record? */
-bool extents_fit_record(const struct extents *extents, uint32_t content_max);
-struct view extents_encode_listed(const struct extents *extents, uint8_t *out, size_t capacity);
+/* COP_EISDIR, COP_EINVAL: it has no bytes. */
+MUST_CHECK int content_check_kind(const struct cop_object *object);
+
+/* A transaction for `next` alone. */
+MUST_CHECK int content_commit_record(struct edit *edit);
+
+/* The content stays inline, with a new length: `next.content` becomes a copy, to change. */
+uint8_t *content_copy_inline(struct edit *edit, uint64_t length);
+
+/*
+ * Moves inline bytes to blocks, in a transaction of its own; nothing that a reader sees changes.
+ * The edit begins anew.
+ */
+MUST_CHECK int content_move_out(struct edit *edit);
 
 #endif

@@ -1,10 +1,4 @@
-/*
- * Bytes in extents: reading them with their checksums verified, writing them to new blocks.
- *
- * A *span* is a range of bytes together with the caller's buffer. Where a block lies in memory
- * follows from it: in the caller's buffer when that has the alignment that devices want, else in a
- * bounce buffer. Blocks at the edges of which only a part belongs to the span are always bounced.
- */
+/* Bytes in extents: reading them with their checksums verified, writing them to new blocks. */
 
 #include "object/data_internal.h"
 
@@ -18,214 +12,6 @@ enum {
 	FETCH_CACHED_BYTES = 65536, /* reads below this size go through the cache */
 	FETCH_CACHED_BLOCKS = FETCH_CACHED_BYTES / BLOCK_BYTES + 1,
 };
-
-/* ---- Lists of extents ----------------------------------------------------------------------- */
-
-int
-extents_add(struct extents *extents, const struct extent *extent)
-{
-	if (extents->count == extents->capacity) {
-		size_t capacity = extents->capacity == 0 ? 8 : extents->capacity * 2;
-		struct extent *grown = realloc(extents->list, capacity * sizeof *grown);
-
-		if (!grown)
-			return fail(COP_ENOMEM, "list of extents");
-		extents->list = grown;
-		extents->capacity = capacity;
-	}
-	extents->list[extents->count++] = *extent;
-	return 0;
-}
-
-void
-extents_free(struct extents *extents)
-{
-	free(extents->list);
-	*extents = (struct extents){ 0 };
-}
-
-int
-extents_add_block(
-	struct extents *extents, uint64_t block, uint64_t addr, uint64_t birth, uint64_t checksum)
-{
-	struct extent *last = extents->count == 0 ? NULL : &extents->list[extents->count - 1];
-	struct extent made = {
-		.first = block, .addr = addr, .birth = birth, .blocks = 1, .checksums = { checksum }
-	};
-
-	if (last && last->flags == 0 && last->blocks < EXTENT_BLOCKS_MAX &&
-		last->first + last->blocks == block && last->addr + last->blocks == addr &&
-		last->birth == birth) {
-		last->checksums[last->blocks++] = checksum;
-		return 0;
-	}
-	return extents_add(extents, &made);
-}
-
-/* ---- Spans ---------------------------------------------------------------------------------- */
-
-static uint64_t
-span_first(const struct span *span)
-{
-	return span->offset / BLOCK_BYTES;
-}
-
-static uint64_t
-span_last(const struct span *span)
-{
-	return (span->offset + span->bytes - 1) / BLOCK_BYTES;
-}
-
-int
-span_init(struct span *span, uint64_t offset, void *buffer, size_t bytes)
-{
-	uint64_t blocks;
-
-	assert(bytes > 0);
-	*span = (struct span){ .offset = offset, .bytes = bytes, .buffer = buffer };
-	blocks = span_last(span) - span_first(span) + 1;
-	span->is_direct = ((uintptr_t)buffer - offset) % BLOCK_BYTES == 0;
-	span->bounce = block_buffer_alloc(span->is_direct ? 2 : blocks);
-	if (!span->bounce)
-		return fail(COP_ENOMEM, "buffer of %" PRIu64 " blocks", blocks);
-	return 0;
-}
-
-void
-span_fini(struct span *span)
-{
-	free(span->bounce);
-	span->bounce = NULL;
-}
-
-static bool
-span_block_is_whole(const struct span *span, uint64_t block)
-{
-	return block * BLOCK_BYTES >= span->offset &&
-	       (block + 1) * BLOCK_BYTES <= span->offset + span->bytes;
-}
-
-uint8_t *
-span_place(const struct span *span, uint64_t block)
-{
-	assert(block >= span_first(span));
-	assert(block <= span_last(span));
-	if (!span->is_direct)
-		return span->bounce + (block - span_first(span)) * BLOCK_BYTES;
-	if (span_block_is_whole(span, block))
-		return span->buffer + (block * BLOCK_BYTES - span->offset);
-	return span->bounce + (block == span_first(span) ? 0 : BLOCK_BYTES);
-}
-
-/* The part of a block that belongs to the span: where in the block, where in the buffer. */
-struct part {
-	size_t in_block;
-	size_t in_buffer;
-	size_t bytes;
-};
-
-static struct part
-span_part(const struct span *span, uint64_t block)
-{
-	uint64_t start = max_u64(block * BLOCK_BYTES, span->offset);
-	uint64_t end = min_u64((block + 1) * BLOCK_BYTES, span->offset + span->bytes);
-
-	return (struct part){
-		.in_block = start - block * BLOCK_BYTES,
-		.in_buffer = start - span->offset,
-		.bytes = end - start,
-	};
-}
-
-static bool
-span_is_in_buffer(const struct span *span, uint64_t block)
-{
-	return span->is_direct && span_block_is_whole(span, block);
-}
-
-void
-span_copy_in(const struct span *span)
-{
-	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
-		struct part part = span_part(span, block);
-
-		if (!span_is_in_buffer(span, block))
-			memcpy(span_place(span, block) + part.in_block,
-				span->buffer + part.in_buffer, part.bytes);
-	}
-}
-
-static void
-span_copy_out(const struct span *span)
-{
-	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
-		struct part part = span_part(span, block);
-
-		if (!span_is_in_buffer(span, block))
-			memcpy(span->buffer + part.in_buffer,
-				span_place(span, block) + part.in_block, part.bytes);
-	}
-}
-
-/* ---- Many requests at once ------------------------------------------------------------------ */
-
-int
-batch_init(struct batch *batch, size_t capacity)
-{
-	*batch = (struct batch){ .capacity = capacity };
-	batch->ios = calloc(capacity, sizeof *batch->ios);
-	batch->pointers = calloc(capacity, sizeof *batch->pointers);
-	if (!batch->ios || !batch->pointers) {
-		batch_fini(batch);
-		return fail(COP_ENOMEM, "%zu requests", capacity);
-	}
-	return 0;
-}
-
-void
-batch_fini(struct batch *batch)
-{
-	free(batch->ios);
-	free(batch->pointers);
-	*batch = (struct batch){ 0 };
-}
-
-void
-batch_add_block(struct batch *batch, enum device_op op, uint64_t addr, uint8_t *place)
-{
-	struct device_io *last = batch->count == 0 ? NULL : &batch->ios[batch->count - 1];
-
-	if (last && last->addr + last->blocks == addr &&
-		(uint8_t *)last->iov_one.iov_base + last->iov_one.iov_len == place) {
-		last->blocks++;
-		last->iov_one.iov_len += BLOCK_BYTES;
-		return;
-	}
-	assert(batch->count < batch->capacity);
-	batch->pointers[batch->count] = &batch->ios[batch->count];
-	device_io_init(&batch->ios[batch->count], op, addr, 1, place);
-	batch->count++;
-}
-
-void
-batch_submit(struct batch *batch, struct device *dev)
-{
-	if (batch->count > 0)
-		device_submit(dev, batch->pointers, batch->count);
-}
-
-int
-batch_wait(struct batch *batch, struct device *dev)
-{
-	int first = 0;
-
-	for (size_t i = 0; i < batch->count; i++) {
-		device_wait(dev, &batch->ios[i]);
-		if (first == 0)
-			first = batch->ios[i].result;
-	}
-	return first;
-}
 
 /* ---- Reading -------------------------------------------------------------------------------- */
 
@@ -272,10 +58,10 @@ fail_in_blocks(struct operation *op, int err, uint64_t first, uint64_t blocks)
 }
 
 int
-fail_in_content(int err, const struct operation *op, const struct cop_object *object)
+data_fail_in(int err, const struct operation *op, const struct cop_object *object)
 {
 	if (op->bad_blocks == 0)
-		return fail_in_object(err, object);
+		return object_fail_in(err, object);
 	return fail_in(err, "object %" PRIu64 ", bytes %" PRIu64 "-%" PRIu64, object->id,
 		op->bad_first * BLOCK_BYTES, (op->bad_first + op->bad_blocks) * BLOCK_BYTES - 1);
 }
@@ -306,7 +92,7 @@ fetch_cached(struct operation *op, const struct extents *extents, const struct s
 
 	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
 		const struct extent *extent = seeker_find(&seeker, block);
-		struct part part = span_part(span, block);
+		struct span_part part = span_part(span, block);
 
 		if (!extent || extent->flags & EXTENT_UNWRITTEN) {
 			memset(span->buffer + part.in_buffer, 0, part.bytes);
@@ -329,7 +115,7 @@ fetch_cached(struct operation *op, const struct extents *extents, const struct s
 	/* Each request has its own result, looked at below. */
 	(void)!cache_get_many(cache, requests, count);
 	for (size_t i = 0; i < count; i++) {
-		struct part part = span_part(span, blocks[i]);
+		struct span_part part = span_part(span, blocks[i]);
 
 		if (requests[i].result == 0) {
 			memcpy(span->buffer + part.in_buffer,
@@ -530,58 +316,4 @@ data_release(struct tx *tx, const struct extents *extents)
 		run = (struct run){ .addr = extent->addr, .blocks = blocks };
 	}
 	return run.blocks > 0 ? tx_release(tx, run) : 0;
-}
-
-/* ---- Values with extents of their own ------------------------------------------------------- */
-
-size_t
-blob_encode(uint32_t bytes, const struct extents *extents, uint8_t *out, size_t capacity)
-{
-	struct writer w = writer_over(out, capacity);
-
-	write_le32(&w, bytes);
-	for (size_t i = 0; i < extents->count; i++)
-		extent_encode_listed(&extents->list[i], &w);
-	assert(!w.bad);
-	return w.at;
-}
-
-int
-extents_decode(struct reader *r, struct extents *out_extents)
-{
-	struct extents extents = { 0 };
-	uint64_t end = 0;
-
-	while (!reader_is_done(r)) {
-		struct extent extent;
-		int err = extent_decode_listed(r, &extent);
-
-		if (err == 0 && extent.first < end)
-			err = fail(COP_EFORMAT, "extents overlap at block %" PRIu64, extent.first);
-		if (err == 0)
-			err = extents_add(&extents, &extent);
-		if (err) {
-			extents_free(&extents);
-			return err;
-		}
-		end = extent_last(&extent) + 1;
-	}
-	*out_extents = extents;
-	return 0;
-}
-
-int
-blob_decode(struct view value, uint32_t *out_bytes, struct extents *out_extents)
-{
-	struct reader r = reader_over(value.data, value.bytes);
-	uint32_t bytes = read_le32(&r);
-	int err;
-
-	if (r.bad)
-		return fail(COP_EFORMAT, "value in extents: cut short");
-	err = extents_decode(&r, out_extents);
-	if (err)
-		return fail_in(err, "value in extents");
-	*out_bytes = bytes;
-	return 0;
 }

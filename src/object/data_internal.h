@@ -15,6 +15,13 @@ MUST_CHECK int extents_add_block(
 /* Listed extents to the end of the reader: ascending, without overlaps. COP_EFORMAT. */
 MUST_CHECK int extents_decode(struct reader *r, struct extents *out_extents);
 
+/* Are they few enough to lie in a record? */
+enum { INLINE_EXTENTS_MAX = 16 };
+bool extents_fit_record(const struct extents *extents, uint32_t content_max);
+
+/* All of them, listed; returns the view of what it wrote. */
+struct view extents_encode_listed(const struct extents *extents, uint8_t *out, size_t capacity);
+
 /* A range of bytes, the caller's buffer, and whole blocks of memory for it. */
 struct span {
 	uint64_t offset;
@@ -31,8 +38,29 @@ void span_fini(struct span *span);
 /* Where a block of the span lies: BLOCK_BYTES bytes. */
 uint8_t *span_place(const struct span *span, uint64_t block);
 
-/* Copies the caller's bytes into the places that are not in its buffer. */
+static inline uint64_t
+span_first(const struct span *span)
+{
+	return span->offset / BLOCK_BYTES;
+}
+
+static inline uint64_t
+span_last(const struct span *span)
+{
+	return (span->offset + span->bytes - 1) / BLOCK_BYTES;
+}
+
+/* The part of a block that belongs to the span: where in the block, where in the buffer. */
+struct span_part {
+	size_t in_block;
+	size_t in_buffer;
+	size_t bytes;
+};
+struct span_part span_part(const struct span *span, uint64_t block);
+
+/* Copies the caller's bytes into the places that are not in its buffer, or back. */
 void span_copy_in(const struct span *span);
+void span_copy_out(const struct span *span);
 
 /* Requests that go to the device together; neighbours in address and memory become one. */
 struct batch {

@@ -184,7 +184,7 @@ fill_edge(struct edit *edit, struct span *span, uint64_t block)
 	int err = data_fetch(
 		edit->op, &edit->old, block * BLOCK_BYTES, span_place(span, block), BLOCK_BYTES);
 
-	return err ? fail_in_content(err, edit->op, edit->object) : 0;
+	return err ? data_fail_in(err, edit->op, edit->object) : 0;
 }
 
 static int
@@ -361,7 +361,7 @@ find_place(const struct edit *edit, uint64_t block)
 		if (block >= patch_first(patch) && block < patch_end(edit, patch))
 			return span_place(&patch->span, block);
 	}
-	assert(!"a block of a patch");
+	assert(false); /* it is a block of a patch */
 	return NULL;
 }
 
@@ -408,7 +408,7 @@ write_placed(struct edit *edit, const struct placing *placing)
 				io->addr, cop_error_sentence(io->result));
 	}
 	batch_fini(&batch);
-	return err ? fail_in_object(err, edit->object) : 0;
+	return err ? object_fail_in(err, edit->object) : 0;
 }
 
 /* ---- Puts and releases ---------------------------------------------------------------------- */
@@ -537,8 +537,8 @@ find_by_last(const struct extents *extents, uint64_t last)
 	return NULL;
 }
 
-int
-content_put_extent(struct tx *tx, const struct cop_object *object, const struct extent *extent)
+static int
+put_extent(struct tx *tx, const struct cop_object *object, const struct extent *extent)
 {
 	uint8_t key[EXTENT_KEY_BYTES];
 	uint8_t value[EXTENT_BYTES_MAX];
@@ -578,7 +578,7 @@ put_in_tree(struct edit *edit)
 
 		if (old && extent_is_same(old, put))
 			continue;
-		err = content_put_extent(edit->tx, edit->object, put);
+		err = put_extent(edit->tx, edit->object, put);
 		if (err)
 			return err;
 	}
@@ -626,28 +626,6 @@ merge_with_record(const struct edit *edit, struct extents *out_all)
 	return 0;
 }
 
-bool
-extents_fit_record(const struct extents *extents, uint32_t content_max)
-{
-	size_t bytes = 0;
-
-	if (extents->count > INLINE_EXTENTS_MAX)
-		return false;
-	for (size_t i = 0; i < extents->count; i++)
-		bytes += EXTENT_LISTED_BYTES + extent_bytes(&extents->list[i]);
-	return bytes <= content_max;
-}
-
-struct view
-extents_encode_listed(const struct extents *extents, uint8_t *out, size_t capacity)
-{
-	struct writer w = writer_over(out, capacity);
-
-	for (size_t i = 0; i < extents->count; i++)
-		extent_encode_listed(&extents->list[i], &w);
-	return view_of(out, w.at);
-}
-
 /* The record keeps them as long as they are few; then they all move into a tree. */
 static int
 put_in_record(struct edit *edit)
@@ -665,7 +643,7 @@ put_in_record(struct edit *edit)
 		edit->next.form = COP_FORM_TREE;
 		edit->next.content = view_of(NULL, 0);
 		for (size_t i = 0; err == 0 && i < all.count; i++)
-			err = content_put_extent(edit->tx, edit->object, &all.list[i]);
+			err = put_extent(edit->tx, edit->object, &all.list[i]);
 	}
 	extents_free(&all);
 	return err;

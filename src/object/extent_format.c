@@ -87,7 +87,7 @@ extent_encode(const struct extent *extent, struct writer *w)
 	assert(!w->bad);
 }
 
-int
+static int
 extent_decode(struct reader *r, uint64_t first, struct extent *out_extent)
 {
 	struct extent extent = { .first = first };

@@ -95,12 +95,9 @@ uint32_t extent_bytes(const struct extent *extent);
 void extent_encode(const struct extent *extent, struct writer *w);
 
 /*
- * Reads one value from a cursor; `first` is the block of content that it begins at. COP_EFORMAT.
- * Compressed and encrypted extents decode: whoever wants their data says COP_EUNSUPPORTED.
+ * An entry of a content tree. COP_EFORMAT. Compressed and encrypted extents decode: whoever wants
+ * their data says COP_EUNSUPPORTED.
  */
-MUST_CHECK int extent_decode(struct reader *r, uint64_t first, struct extent *out_extent);
-
-/* An entry of a content tree. */
 void extent_key(uint64_t last, uint8_t out[static EXTENT_KEY_BYTES]);
 MUST_CHECK int extent_decode_entry(struct view key, struct view value, struct extent *out_extent);
 

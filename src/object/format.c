@@ -2,7 +2,6 @@
 
 #include "object/object_internal.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -63,7 +62,7 @@ options_below(const struct cop_format_options *options, uint64_t device_size_blo
 }
 
 int
-cop_format_on_with(struct device *dev, const struct cop_format_options *options,
+cop_format_sourced_on(struct device *dev, const struct cop_format_options *options,
 	const struct cop_sources *sources)
 {
 	struct cop_format_options given;
@@ -101,7 +100,7 @@ cop_format_on_with(struct device *dev, const struct cop_format_options *options,
 int
 cop_format_on(struct device *dev, const struct cop_format_options *options)
 {
-	return cop_format_on_with(dev, options, NULL);
+	return cop_format_sourced_on(dev, options, NULL);
 }
 
 /* ---- On a path ------------------------------------------------------------------------------- */

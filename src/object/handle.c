@@ -260,7 +260,7 @@ cop_release(struct cop_object *object)
 }
 
 void
-handles_free_all(struct cop_volume *volume)
+handle_free_all(struct cop_volume *volume)
 {
 	for (size_t i = 0; i < HANDLE_BUCKETS; i++) {
 		while (volume->buckets[i]) {

@@ -11,7 +11,6 @@
  * it before the call returns; the claim keeps others away meanwhile.
  */
 
-#include "object/content_internal.h"
 #include "object/job_format.h"
 #include "object/reclaim.h"
 
@@ -19,7 +18,6 @@
 #include <stdlib.h>
 
 enum {
-	TRIM_EXTENTS_MAX = 48,    /* in one step, where there is room */
 	DISMANTLE_RUNS_MAX = 256, /* released in one step */
 	DISMANTLE_NODES_MAX = TREE_LEVELS_MAX,
 };
@@ -86,8 +84,8 @@ put_job(struct tx *tx, uint64_t number, const struct job *job)
 		tx, catalog_name, catalog_key(key, CATALOG_JOB, number), job_encode(job, value));
 }
 
-static int
-delete_job(struct tx *tx, uint64_t number)
+int
+job_delete(struct tx *tx, uint64_t number)
 {
 	uint8_t key[CATALOG_KEY_BYTES];
 
@@ -272,7 +270,7 @@ dismantle_step(struct operation *op, uint64_t number, bool *out_done)
 	if (err)
 		goto out;
 	job.cursor = next;
-	err = done ? delete_job(tx, number) : put_job(tx, number, &job);
+	err = done ? job_delete(tx, number) : put_job(tx, number, &job);
 	if (err == 0)
 		err = release_remains(tx, remains);
 	if (err == 0)
@@ -294,103 +292,6 @@ job_run_dismantle(struct operation *op, uint64_t number)
 
 	while (err == 0 && !done)
 		err = dismantle_step(op, number, &done);
-	return err;
-}
-
-/* ---- Trimming ------------------------------------------------------------------------------- */
-
-static int
-trim_commit(struct operation *op, struct cop_object *object, const struct loaded *loaded,
-	const struct extents *extents, bool is_last, uint64_t number)
-{
-	struct record next = loaded->record;
-	struct tx *tx = NULL;
-	int err = tx_begin(op->volume->volume, &op->visit, true, &tx);
-
-	for (size_t i = 0; err == 0 && i < extents->count; i++) {
-		err = content_delete_extent(tx, object, &extents->list[i]);
-		next.allocated_blocks -= extent_stored_blocks(&extents->list[i]);
-	}
-	if (err == 0)
-		err = data_release(tx, extents);
-	if (err == 0 && is_last) {
-		next.trim_first = 0;
-		next.trim_end = 0;
-		if (number != 0)
-			err = delete_job(tx, number);
-	}
-	if (err == 0)
-		err = record_put(tx, object->branch, object->id, &next);
-	if (err) {
-		tx_abort(tx);
-		return err;
-	}
-	return change_commit(op, tx);
-}
-
-/* The range is free already, or the object gone: only the record of the job is left. */
-static int
-trim_end(struct operation *op, uint64_t number)
-{
-	struct tx *tx = NULL;
-	int err;
-
-	if (number == 0)
-		return 0;
-	err = tx_begin(op->volume->volume, &op->visit, true, &tx);
-	if (err)
-		return err;
-	err = delete_job(tx, number);
-	if (err) {
-		tx_abort(tx);
-		return err;
-	}
-	return change_commit(op, tx);
-}
-
-static int
-trim_step(struct operation *op, struct cop_object *object, uint64_t number, size_t *max,
-	bool *out_done)
-{
-	struct extents extents = { 0 };
-	struct loaded loaded;
-	struct gather gather = { .unmasked = true };
-	bool more;
-	int err = record_load(object, &loaded);
-
-	if (err)
-		return err;
-	if (loaded.record.trim_end == 0) {
-		*out_done = true;
-		return trim_end(op, number);
-	}
-	gather.first = loaded.record.trim_first;
-	gather.end = loaded.record.trim_end;
-	gather.max = *max;
-	err = content_gather(object, &loaded.record, &gather, &extents, &more);
-	if (err)
-		return err;
-	err = trim_commit(op, object, &loaded, &extents, !more, number);
-	extents_free(&extents);
-	if (err == COP_ENOSPC && *max > 1) {
-		err_clear();
-		*max = *max / 4 > 1 ? *max / 4 : 1;
-		return 0;
-	}
-	if (err == 0)
-		*out_done = !more;
-	return err;
-}
-
-int
-trim_run(struct operation *op, struct cop_object *object, uint64_t number)
-{
-	size_t max = TRIM_EXTENTS_MAX;
-	bool done = false;
-	int err = 0;
-
-	while (err == 0 && !done)
-		err = trim_step(op, object, number, &max, &done);
 	return err;
 }
 
@@ -441,6 +342,17 @@ find_job(struct cop_volume *volume, uint64_t from, uint64_t object, struct finde
 		volume->catalog, catalog_key(key, CATALOG_JOB, from), 0, find_job_entry, finder);
 }
 
+int
+job_find_trim(struct cop_volume *volume, uint64_t object, uint64_t *out_number)
+{
+	struct finder finder;
+	int err = find_job(volume, 0, object, &finder);
+
+	if (err == 0)
+		*out_number = finder.is_found ? finder.number : 0;
+	return err;
+}
+
 static bool
 count_job_entry(void *context, struct view key, struct view value)
 {
@@ -451,15 +363,6 @@ count_job_entry(void *context, struct view key, struct view value)
 		return false;
 	*count += 1;
 	return true;
-}
-
-int
-trim_finish(struct operation *op, struct cop_object *object)
-{
-	struct finder finder;
-	int err = find_job(op->volume, 0, object->id, &finder);
-
-	return err ? err : trim_run(op, object, finder.is_found ? finder.number : 0);
 }
 
 /* ---- What was left behind ------------------------------------------------------------------- */

@@ -71,7 +71,7 @@ gather_from_record(struct cop_object *object, struct collector *collector)
 	}
 	if (err == 0)
 		err = collector->err;
-	return err ? fail_in_object(err, object) : 0;
+	return err ? object_fail_in(err, object) : 0;
 }
 
 static int
@@ -94,7 +94,7 @@ gather_from_tree(struct cop_object *object, struct collector *collector)
 	err = tree_scan(tree, view_of(key, sizeof key), 0, collect_entry, collector);
 	if (err == 0)
 		err = collector->err;
-	return err ? fail_in_object(err, object) : 0;
+	return err ? object_fail_in(err, object) : 0;
 }
 
 int

@@ -287,7 +287,7 @@ link_in(struct operation *op, struct cop_object *object, struct cop_object *dire
 
 	before = record->links++;
 	record_touch(op->volume, record, false);
-	err = links_raised(tx, object, before);
+	err = record_links_raised(tx, object, before);
 	if (err == 0)
 		err = name_add(tx, object, record, directory->id, name);
 	if (err == 0)

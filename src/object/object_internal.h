@@ -128,6 +128,11 @@ struct operation {
 	uint64_t bad_blocks;
 };
 
+/* Tickets and turns; cop_volume.lock is held. */
+uint64_t queue_take_locked(struct cop_object *object);
+void queue_wait_locked(struct cop_object *object, uint64_t ticket);
+void queue_leave_locked(struct cop_object *object);
+
 void operation_begin(struct operation *op, struct cop_volume *volume);
 void operation_end(struct operation *op);
 
@@ -136,6 +141,9 @@ void operation_end(struct operation *op);
  * one is there now: try again.
  */
 bool operation_again(struct operation *op, int err);
+
+/* Has the operation this object's turn? */
+bool operation_has(const struct operation *op, const struct cop_object *object);
 
 /*
  * Waits for its turn on all of `objects` (the same one may come twice) and begins an operation.
@@ -194,7 +202,7 @@ MUST_CHECK int handle_tree(struct cop_object *object, struct tree **out_tree);
 struct tree_name handle_tree_name(const struct cop_object *object);
 
 /* Frees what callers forgot to release. No other thread uses the volume. */
-void handles_free_all(struct cop_volume *volume);
+void handle_free_all(struct cop_volume *volume);
 
 /* After a commit: has the object links? Decides what the last release does. */
 void handle_set_orphan(struct cop_object *object, bool is_orphan);
@@ -208,13 +216,13 @@ objects_name(uint64_t branch)
 
 /* Puts the object in front of an error's text. */
 static inline int
-fail_in_object(int err, const struct cop_object *object)
+object_fail_in(int err, const struct cop_object *object)
 {
 	return fail_in(err, "object %" PRIu64, object->id);
 }
 
 /* The same after data_fetch() of its content, with the bytes that could not be had. */
-int fail_in_content(int err, const struct operation *op, const struct cop_object *object);
+int data_fail_in(int err, const struct operation *op, const struct cop_object *object);
 
 /* ---- Records -------------------------------------------------------------------------------- */
 
@@ -236,7 +244,7 @@ MUST_CHECK int record_put(struct tx *tx, uint64_t branch, uint64_t id, const str
 
 /* The key {0, KEY_ORPHAN, id}. */
 enum { ORPHAN_KEY_BYTES = OBJECT_KEY_BYTES + 8 };
-struct view orphan_key(uint8_t out[static ORPHAN_KEY_BYTES], uint64_t id);
+struct view record_orphan_key(uint8_t out[static ORPHAN_KEY_BYTES], uint64_t id);
 
 /* Sets `changed_ns`, and `modified_ns` if asked, from the clock of the volume. */
 void record_touch(struct cop_volume *volume, struct record *record, bool modified);
@@ -263,7 +271,7 @@ MUST_CHECK int record_put_new(
  * The record's links have been raised from `before`: takes the orphan key away if it was 0. The
  * caller puts the record, and calls handle_set_orphan(object, false) after the commit.
  */
-MUST_CHECK int links_raised(struct tx *tx, const struct cop_object *object, uint32_t before);
+MUST_CHECK int record_links_raised(struct tx *tx, const struct cop_object *object, uint32_t before);
 
 /*
  * Adds to `tx` what follows from the record having lost a link (record->links is the new number):

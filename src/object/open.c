@@ -93,7 +93,7 @@ undo_volume:
 static void
 free_handle(struct cop_volume *volume)
 {
-	handles_free_all(volume);
+	handle_free_all(volume);
 	volume_close(volume->volume);
 	if (volume->owns_device)
 		device_close(volume->dev);
@@ -221,12 +221,6 @@ cop_close(struct cop_volume *volume)
 	err = cop_sync(volume);
 	free_handle(volume);
 	return err;
-}
-
-struct volume *
-cop_volume_below(struct cop_volume *volume)
-{
-	return volume->volume;
 }
 
 /* ---- Making durable -------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@ struct cop_sources {
 	int64_t (*clock_ns)(void *context);
 	void *context;
 };
-MUST_CHECK int cop_format_on_with(struct device *dev, const struct cop_format_options *options,
+MUST_CHECK int cop_format_sourced_on(struct device *dev, const struct cop_format_options *options,
 	const struct cop_sources *sources);
 
 /*
@@ -31,9 +31,6 @@ MUST_CHECK int cop_format_on_with(struct device *dev, const struct cop_format_op
  */
 MUST_CHECK int cop_open_on(
 	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume);
-
-/* The floor below, for check and tests. Borrowed. */
-struct volume *cop_volume_below(struct cop_volume *volume);
 
 /* The newest superblock of a device as information. Takes no lock. */
 MUST_CHECK int cop_probe_on(struct device *dev, struct cop_volume_info *out_info);

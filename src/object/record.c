@@ -63,7 +63,7 @@ record_touch(struct cop_volume *volume, struct record *record, bool modified)
 }
 
 struct view
-orphan_key(uint8_t out[static ORPHAN_KEY_BYTES], uint64_t id)
+record_orphan_key(uint8_t out[static ORPHAN_KEY_BYTES], uint64_t id)
 {
 	object_key(out, OBJECT_NONE, KEY_ORPHAN);
 	put_be64(out + OBJECT_KEY_BYTES, id);
@@ -71,13 +71,13 @@ orphan_key(uint8_t out[static ORPHAN_KEY_BYTES], uint64_t id)
 }
 
 int
-links_raised(struct tx *tx, const struct cop_object *object, uint32_t before)
+record_links_raised(struct tx *tx, const struct cop_object *object, uint32_t before)
 {
 	uint8_t key[ORPHAN_KEY_BYTES];
 
 	if (before > 0)
 		return 0;
-	return tx_delete(tx, objects_name(object->branch), orphan_key(key, object->id));
+	return tx_delete(tx, objects_name(object->branch), record_orphan_key(key, object->id));
 }
 
 /* ---- New objects ----------------------------------------------------------------------------- */
@@ -195,7 +195,7 @@ record_put_new(
 			return err;
 	}
 	if (birth->links == 0) {
-		err = tx_put(tx, objects_name(birth->branch), orphan_key(key, birth->id),
+		err = tx_put(tx, objects_name(birth->branch), record_orphan_key(key, birth->id),
 			view_of(NULL, 0));
 		if (err)
 			return err;

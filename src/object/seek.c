@@ -48,15 +48,6 @@ look_stably(
 }
 
 static int
-check_has_bytes(const struct cop_object *object)
-{
-	if (object->kind == COP_FILE || object->kind == COP_SYMLINK)
-		return 0;
-	return fail(object->kind == COP_DIRECTORY ? COP_EISDIR : COP_EINVAL,
-		"object %" PRIu64 " is not a file", object->id);
-}
-
-static int
 fail_past_end(const struct cop_object *object, uint64_t offset)
 {
 	return fail(COP_ENODATA, "object %" PRIu64 ": byte %" PRIu64 " is past the end", object->id,
@@ -151,7 +142,7 @@ cop_map(struct cop_object *object, uint64_t offset, struct cop_extent *out_exten
 {
 	struct cop_extent extent;
 	struct operation op;
-	int err = check_has_bytes(object);
+	int err = content_check_kind(object);
 
 	if (err)
 		return err;
@@ -238,7 +229,7 @@ static int
 seek_operation(struct cop_object *object, uint64_t offset, bool want_data, uint64_t *out_offset)
 {
 	struct operation op;
-	int err = check_has_bytes(object);
+	int err = content_check_kind(object);
 
 	if (err)
 		return err;

@@ -36,7 +36,7 @@ world_format(struct sim_medium *medium, uint64_t seed)
 	if (err)
 		return err;
 	rng_seed(&world.rng, seed);
-	err = cop_format_on_with(world.dev, &options, &sources);
+	err = cop_format_sourced_on(world.dev, &options, &sources);
 	device_close(world.dev);
 	return err;
 }

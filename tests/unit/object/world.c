@@ -59,7 +59,7 @@ format_and_open(struct world *world, uint32_t node_bytes)
 	};
 
 	options.node_bytes = node_bytes;
-	must(cop_format_on_with(world->dev, &options, &sources));
+	must(cop_format_sourced_on(world->dev, &options, &sources));
 	open_volume(world);
 }
 

@@ -1,0 +1,65 @@
+/* Readers beside changes. */
+
+#include "object/object_internal.h"
+
+enum { READING_TRIES = 2 }; /* before a reader waits for its turn */
+
+/* If `finished` is read first and equals `started`, no change was under way in between. */
+static void
+reading_look(struct reading *reading)
+{
+	uint64_t finished = atomic_load(&reading->object->finished);
+
+	reading->started = atomic_load(&reading->object->started);
+	reading->is_stable = finished == reading->started;
+}
+
+void
+reading_begin(struct reading *reading, struct operation *op, struct cop_object *object)
+{
+	*reading = (struct reading){ .op = op, .object = object };
+	reading_look(reading);
+}
+
+static void
+reading_take_turn(struct reading *reading)
+{
+	struct cop_volume *volume = reading->op->volume;
+
+	/* The change that it waits for may need what this visit keeps from being reused. */
+	volume_leave(volume->volume, &reading->op->visit);
+	mutex_lock(&volume->lock);
+	reading->ticket = queue_take_locked(reading->object);
+	queue_wait_locked(reading->object, reading->ticket);
+	mutex_unlock(&volume->lock);
+	volume_enter(volume->volume, &reading->op->visit);
+	reading->has_turn = true;
+}
+
+bool
+reading_again(struct reading *reading, int err)
+{
+	struct cop_volume *volume = reading->op->volume;
+
+	if (reading->has_turn) {
+		mutex_lock(&volume->lock);
+		queue_leave_locked(reading->object);
+		mutex_unlock(&volume->lock);
+		reading->has_turn = false;
+		return false;
+	}
+	atomic_thread_fence(memory_order_seq_cst);
+	if (reading->is_stable && atomic_load(&reading->object->started) == reading->started)
+		return false;
+	/* An operation that has the object's turn itself reads what it changes. */
+	if (operation_has(reading->op, reading->object))
+		return false;
+	if (err)
+		err_clear();
+	reading->tries++;
+	if (reading->tries >= READING_TRIES)
+		reading_take_turn(reading);
+	else
+		reading_look(reading);
+	return true;
+}
