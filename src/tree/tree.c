@@ -366,10 +366,10 @@ tree_pins_release(struct tree_pins *pins)
 	pins->capacity = 0;
 }
 
-/* Room for `more` pins. */
-static int
-pins_reserve(struct tree_pins *pins, size_t more)
+int
+tree_pins_reserve(struct tree_pins *pins, size_t paths)
 {
+	size_t more = paths * (TREE_LEVELS_MAX + 1);
 	size_t capacity = pins->capacity;
 	struct buffer **buffers;
 
@@ -396,7 +396,7 @@ tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
 	for (;;) {
 		struct buffer *loaded;
 
-		err = pins_reserve(pins, TREE_LEVELS_MAX + 1);
+		err = tree_pins_reserve(pins, 1);
 		if (err)
 			break;
 
@@ -421,12 +421,12 @@ tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
 }
 
 bool
-tree_is_prepared(struct tree *tree, struct view key)
+tree_is_prepared(struct tree *tree, struct view key, struct tree_pins *pins)
 {
 	struct wanted wanted = { .ahead = 1 };
 	struct landing landing;
 
-	if (descend(tree, key, NULL, 0, &wanted, &landing) != 0)
+	if (descend(tree, key, pins, pins ? pins->count : 0, &wanted, &landing) != 0)
 		return false;
 	release_leaf(tree, &landing);
 	return true;

@@ -147,8 +147,15 @@ void tree_pins_release(struct tree_pins *pins); /* and frees the array */
  * more is pinned than before. COP_EFORMAT: the tree is higher than any real one. */
 MUST_CHECK int tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins);
 
-/* Gate exclusive: is every node that a change at `key` needs resident? Pins nothing. */
-bool tree_is_prepared(struct tree *tree, struct view key);
+/* Room for the pins of so many paths: tree_is_prepared() needs it. COP_ENOMEM. */
+MUST_CHECK int tree_pins_reserve(struct tree_pins *pins, size_t paths);
+
+/*
+ * Gate exclusive: is every node that a change at `key` needs resident? Pins them, for the path may
+ * be another one than the one that was prepared, of nodes that nobody else keeps. `pins` NULL: the
+ * caller knows that nothing is evicted.
+ */
+bool tree_is_prepared(struct tree *tree, struct view key, struct tree_pins *pins);
 
 /* Nodes that one put or delete may take from new_node, in a tree of `levels` (which may grow by
  * one). */

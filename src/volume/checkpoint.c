@@ -25,7 +25,7 @@
 #include <stdlib.h>
 
 enum {
-	STANDING_LIST_ENTRIES = 4, /* for each node: two copies taken, two released */
+	STANDING_CHECKPOINTS = 2,
 	NODE_ARRAY_SPARE = 64,
 };
 
@@ -42,20 +42,70 @@ volume_is_dirty(struct volume *volume)
 
 /* ---- Freeze ---------------------------------------------------------------------------------- */
 
-/* Sets aside what the catalog's update will take. Only the thread that runs the checkpoint. */
-static int
-ensure_standing(struct volume *volume)
+/* Part by part what `a` has more than `b`. */
+static struct reservation
+reservation_beyond(const struct reservation *a, const struct reservation *b)
 {
-	uint32_t nodes;
+	return (struct reservation){
+		.nodes = a->nodes > b->nodes ? a->nodes - b->nodes : 0,
+		.list_entries =
+			a->list_entries > b->list_entries ? a->list_entries - b->list_entries : 0,
+		.blocks = a->blocks > b->blocks ? a->blocks - b->blocks : 0,
+	};
+}
+
+static bool
+reservation_covers(const struct reservation *a, const struct reservation *b)
+{
+	return a->nodes >= b->nodes && a->list_entries >= b->list_entries && a->blocks >= b->blocks;
+}
+
+/* Gate held. Of the catalog's update in one checkpoint. */
+static uint32_t
+catalog_nodes_worst(const struct volume *volume)
+{
+	return tree_nodes_worst(volume->catalog.tree.root.levels);
+}
+
+/* Gate held. */
+static bool
+is_standing_enough(const struct volume *volume)
+{
+	struct reservation least = volume__worst(volume, catalog_nodes_worst(volume), 0);
+
+	return reservation_covers(&volume->standing, &least);
+}
+
+/*
+ * For two checkpoints, so that one can still be made when, after it, nothing could be had for the
+ * next: it releases blocks, and the next asks again. What there is is kept until there is more.
+ */
+int
+volume__ensure_standing(struct volume *volume)
+{
+	struct reservation want;
+	struct reservation more;
+	struct reservation less;
+	bool is_enough;
+	int err;
 
 	gate_enter_shared(volume->gate);
-	nodes = tree_nodes_worst(volume->catalog.tree.root.levels);
+	want = volume__worst(volume, STANDING_CHECKPOINTS * catalog_nodes_worst(volume), 0);
+	is_enough = is_standing_enough(volume);
 	gate_leave_shared(volume->gate);
-	if (volume->standing.nodes >= nodes)
-		return 0;
-	volume__unreserve(volume, &volume->standing, &(struct taken){ 0 });
-	return volume__reserve(
-		volume, nodes, (size_t)nodes * STANDING_LIST_ENTRIES, true, &volume->standing);
+
+	more = reservation_beyond(&want, &volume->standing);
+	less = reservation_beyond(&volume->standing, &want);
+	volume__unreserve(volume, &less, &(struct reservation){ 0 });
+	volume->standing = reservation_beyond(&volume->standing, &less);
+	err = volume__reserve(volume, &more, true);
+	if (err == 0) {
+		volume->standing = want;
+	} else if (is_enough) {
+		err_clear();
+		err = 0;
+	}
+	return err;
 }
 
 /* What is being written: nodes in an array made before the freeze, and the superblock. */
@@ -123,7 +173,7 @@ freeze(struct volume *volume, struct closing *closing)
 	uint64_t generation = atomic_load(&volume->generation);
 	struct superblock *sb = &closing->sb;
 
-	volume->taken = (struct taken){ 0 };
+	volume->taken = (struct reservation){ 0 };
 	store_branch(volume);
 
 	*sb = volume->newest;
@@ -146,7 +196,7 @@ freeze(struct volume *volume, struct closing *closing)
 	assert(closing->count == volume->open_node_count);
 	volume->open_nodes = NULL;
 	volume->open_node_count = 0;
-	atomic_store(&volume->open_node_bytes, 0);
+	atomic_store(&volume->frozen_node_bytes, atomic_exchange(&volume->open_node_bytes, 0));
 	volume->frozen_generation = generation;
 	space_freeze(volume->space, generation + 1, &sb->free_blocks, &sb->awaiting_blocks);
 	atomic_store(&volume->generation, generation + 1);
@@ -160,12 +210,11 @@ prepare_and_freeze(struct volume *volume, struct closing *closing)
 	uint8_t bytes[CATALOG_KEY_BYTES];
 	struct view key = catalog_key(bytes, CATALOG_BRANCH, BRANCH_MAIN);
 	struct tree_pins pins;
-	struct taken taken = { 0 };
 	size_t want = NODE_ARRAY_SPARE;
 	bool frozen = false;
 	int err;
 
-	err = ensure_standing(volume);
+	err = volume__ensure_standing(volume);
 	if (err)
 		return err;
 	tree_pins_init(&pins, volume->cache);
@@ -173,30 +222,30 @@ prepare_and_freeze(struct volume *volume, struct closing *closing)
 		err = nodes_make_room(closing, want);
 		if (err == 0)
 			err = tree_prepare(&volume->catalog.tree, key, &pins);
+		if (err == 0)
+			err = tree_pins_reserve(&pins, 1);
 		if (err)
 			break;
 		gate_enter_exclusive(volume->gate);
 		want = volume->open_node_count + NODE_ARRAY_SPARE;
-		if (want <= closing->capacity && tree_is_prepared(&volume->catalog.tree, key) &&
-			tree_nodes_worst(volume->catalog.tree.root.levels) <=
-				volume->standing.nodes) {
+		if (want <= closing->capacity &&
+			tree_is_prepared(&volume->catalog.tree, key, &pins) &&
+			is_standing_enough(volume)) {
 			freeze(volume, closing);
-			taken = volume->taken;
+			assert(reservation_covers(&volume->standing, &volume->taken));
+			volume->standing = reservation_beyond(&volume->standing, &volume->taken);
 			frozen = true;
 		}
 		gate_leave_exclusive(volume->gate);
 		want *= 2;
 		if (!frozen) {
-			err = ensure_standing(volume);
+			err = volume__ensure_standing(volume);
 			if (err)
 				break;
 		}
 	}
 	tree_pins_release(&pins);
-	if (err)
-		return err;
-	volume__unreserve(volume, &volume->standing, &taken);
-	return 0;
+	return err;
 }
 
 /* ---- Write ----------------------------------------------------------------------------------- */
@@ -275,6 +324,7 @@ finish(struct volume *volume, struct closing *closing)
 		cache_clean(volume->cache, closing->nodes[i]);
 	}
 	volume->frozen_generation = 0;
+	atomic_store(&volume->frozen_node_bytes, 0);
 	gate_leave_exclusive(volume->gate);
 	mutex_lock(&volume->state);
 	volume->previous = volume->newest;
@@ -306,7 +356,7 @@ run_checkpoint(struct volume *volume, bool *out_fatal)
 		return fail_in(err, "checkpoint");
 
 	/* For the next one. If it cannot be had now, the next checkpoint asks again. */
-	if (ensure_standing(volume) != 0)
+	if (volume__ensure_standing(volume) != 0)
 		err_clear();
 	return 0;
 }

@@ -413,6 +413,12 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	gate_enter_exclusive(volume->gate);
 	volume__update_reserve(volume);
 	gate_leave_exclusive(volume->gate);
+	if (!options->read_only)
+		err = volume__ensure_standing(volume);
+	if (err == COP_ENOSPC)
+		err = 0; /* the first checkpoint asks again */
+	if (err)
+		goto out;
 	*out_volume = TAKE(volume);
 
 out:
@@ -429,7 +435,7 @@ volume_close(struct volume *volume)
 	for (size_t i = 0; i < VOLUME_BUCKETS; i++)
 		assert(!volume->trees[i]);
 	if (volume->space)
-		volume__unreserve(volume, &volume->standing, &(struct taken){ 0 });
+		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 });
 	space_free_all(volume->space);
 	cache_free(volume->cache);
 	gate_free(volume->gate);

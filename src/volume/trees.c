@@ -82,7 +82,7 @@ hook_new_node(void *context, enum tree_kind kind, uint8_t level, struct tree_poi
 	buffer->owner_generation = pointer.birth;
 	open_nodes_add(volume, buffer);
 	volume->taken.nodes++;
-	volume->taken.blocks += copies * volume->node_blocks;
+	volume->taken.blocks += (uint64_t)copies * volume->node_blocks;
 	*out_pointer = pointer;
 	return buffer;
 }

@@ -3,13 +3,18 @@
  *
  *   collect   tx_put, tx_delete, tx_take, ...: memory of the caller's only
  *   ticket    first come, first served: memory and space for the worst case are set aside. Whoever
- * is at the head of the queue runs the checkpoint that makes room, with all others behind prepare
- * every node that a message needs is loaded and pinned, with no lock held apply     under the
- * exclusive gate: look whether all nodes are still there, then change them
+ *             is at the head of the queue waits for memory, and runs the checkpoint that makes
+ *             room, with all others behind
+ *   prepare   every node that a message needs is loaded and pinned, with no lock held
+ *   apply     under the exclusive gate: look whether all nodes are still there, then change them
  *
  * Between prepare and apply another transaction may have split a node, so that the path to a key
- * has become a different one; then this one prepares again. After two such times it does so at the
- * head of the queue, where nobody new can get in its way. [Otherwise a small cache livelocks.]
+ * has become a different one; then this one prepares again. After two such times no new tickets are
+ * given out until it is through; those that have theirs are few. [Otherwise a small cache
+ * livelocks.]
+ *
+ * Whoever has a ticket never waits for the queue, so the head of the queue may wait for tickets to
+ * come back.
  */
 
 #include "volume/volume_internal.h"
@@ -17,9 +22,11 @@
 #include <stdlib.h>
 
 enum {
-	PREPARE_TRIES_FREE = 2,    /* before the third is made at the head of the queue */
+	PREPARE_TRIES_FREE = 2,    /* before the third holds new tickets back */
 	SPACE_TRIES = 2,           /* checkpoints that an admission waits for */
+	PATHS_OF_MESSAGE = 2,      /* its key's, and its root record's */
 	LIST_ENTRIES_PER_NODE = 4, /* a node taken may free two, with two copies each */
+	NODE_COPIES_MAX = 2,
 };
 
 enum message_op {
@@ -221,8 +228,7 @@ queue_enter(struct volume *volume, struct volume_visit *visit)
 {
 	uint64_t mine;
 
-	if (visit)
-		volume_leave(volume, visit);
+	volume_leave(volume, visit);
 	mutex_lock(&volume->state);
 	mine = volume->ticket_next++;
 	while (volume->ticket_serving != mine)
@@ -237,8 +243,7 @@ queue_leave(struct volume *volume, struct volume_visit *visit)
 	volume->ticket_serving++;
 	condition_wake_all(&volume->state_changed);
 	mutex_unlock(&volume->state);
-	if (visit)
-		volume_enter(volume, visit);
+	volume_enter(volume, visit);
 }
 
 /* At the head of the queue: admits, with up to two checkpoints to bring back what awaits release.
@@ -261,62 +266,179 @@ admit_at_head(struct volume *volume, uint64_t blocks, bool emptying)
 	return err;
 }
 
-static int
-make_room_in_memory(struct volume *volume)
+/*
+ * Rule concurrency.md 4. The worst case of a ticket is that every node of its paths is shadowed and
+ * split; half of it is that every one is shadowed, which is what really happens, so half is what
+ * counts here. It follows that dirty nodes stay within half of the limit, and dirty nodes with all
+ * worst cases within the whole.
+ */
+static bool
+is_memory_full(struct volume *volume, uint64_t want_bytes)
 {
-	if (atomic_load(&volume->open_node_bytes) < volume->dirty_limit_bytes)
-		return 0;
-	return volume_checkpoint(volume);
+	uint64_t dirty =
+		atomic_load(&volume->open_node_bytes) + atomic_load(&volume->frozen_node_bytes);
+
+	mutex_assert_held(&volume->state);
+	return dirty + (volume->ticket_bytes + want_bytes) / 2 > volume->options.cache_bytes / 2;
+}
+
+/*
+ * At the head of the queue, so that no ticket is given out meanwhile: until one may be. Tickets
+ * that come back make room, and checkpoints do; one alone with nothing dirty is never refused here.
+ */
+static int
+wait_for_memory(struct volume *volume, uint64_t want_bytes)
+{
+	for (;;) {
+		uint64_t open;
+		bool is_full;
+		int err;
+
+		mutex_lock(&volume->state);
+		while (volume->tickets_held_for > 0)
+			condition_wait(&volume->state_changed, &volume->state);
+		open = atomic_load(&volume->open_node_bytes);
+		is_full = is_memory_full(volume, want_bytes);
+		if (is_full && open < volume->dirty_limit_bytes &&
+			volume->tickets_given != volume->tickets_returned) {
+			condition_wait(&volume->state_changed, &volume->state);
+			mutex_unlock(&volume->state);
+			continue;
+		}
+		mutex_unlock(&volume->state);
+
+		if (open < volume->dirty_limit_bytes &&
+			(!is_full || open + atomic_load(&volume->frozen_node_bytes) == 0))
+			return 0;
+		err = volume_checkpoint(volume);
+		if (err)
+			return err;
+	}
+}
+
+static uint64_t
+tickets_returned(struct volume *volume)
+{
+	uint64_t returned;
+
+	mutex_lock(&volume->state);
+	returned = volume->tickets_returned;
+	mutex_unlock(&volume->state);
+	return returned;
+}
+
+/* At the head of the queue: waits until one more than `returned` has come back. False: all have. */
+static bool
+wait_for_ticket(struct volume *volume, uint64_t returned)
+{
+	bool has_come;
+
+	mutex_lock(&volume->state);
+	while (volume->tickets_returned == returned &&
+		volume->tickets_given != volume->tickets_returned)
+		condition_wait(&volume->state_changed, &volume->state);
+	has_come = volume->tickets_returned != returned;
+	mutex_unlock(&volume->state);
+	return has_come;
+}
+
+static uint64_t
+reservation_bytes(const struct volume *volume, const struct reservation *reservation)
+{
+	return (uint64_t)reservation->nodes * volume->env.node_bytes;
+}
+
+static void
+ticket_give(struct volume *volume, const struct reservation *reservation)
+{
+	mutex_lock(&volume->state);
+	volume->tickets_given++;
+	volume->ticket_bytes += reservation_bytes(volume, reservation);
+	mutex_unlock(&volume->state);
+}
+
+static void
+ticket_return(struct volume *volume, const struct reservation *reservation,
+	const struct reservation *taken)
+{
+	uint64_t bytes = reservation_bytes(volume, reservation);
+
+	volume__unreserve(volume, reservation, taken);
+	mutex_lock(&volume->state);
+	volume->tickets_returned++;
+	volume->ticket_bytes -= bytes;
+	condition_wake_all(&volume->state_changed);
+	mutex_unlock(&volume->state);
+}
+
+static void
+tickets_hold(struct volume *volume)
+{
+	mutex_lock(&volume->state);
+	volume->tickets_held_for++;
+	mutex_unlock(&volume->state);
+}
+
+static void
+tickets_let_go(struct volume *volume)
+{
+	mutex_lock(&volume->state);
+	volume->tickets_held_for--;
+	condition_wake_all(&volume->state_changed);
+	mutex_unlock(&volume->state);
+}
+
+struct reservation
+volume__worst(const struct volume *volume, uint32_t nodes, size_t list_entries)
+{
+	return (struct reservation){
+		.nodes = nodes,
+		.list_entries = (size_t)nodes * LIST_ENTRIES_PER_NODE + list_entries,
+		.blocks = (uint64_t)nodes * NODE_COPIES_MAX * volume->node_blocks,
+	};
 }
 
 int
-volume__reserve(struct volume *volume, uint32_t nodes, size_t list_entries, bool emptying,
-	struct reservation *out_reservation)
+volume__reserve(struct volume *volume, const struct reservation *want, bool emptying)
 {
-	uint64_t blocks = (uint64_t)nodes * 2 * volume->node_blocks;
 	int err;
 
-	err = space_admit(volume->space, blocks, emptying);
+	err = space_admit(volume->space, want->blocks, emptying);
 	if (err)
 		return err;
-	err = space_reserve_nodes(volume->space, nodes, emptying);
+	err = space_reserve_nodes(volume->space, want->nodes, emptying);
 	if (err)
 		goto undo_admission;
-	err = space_reserve_lists(volume->space, list_entries);
+	err = space_reserve_lists(volume->space, want->list_entries);
 	if (err)
 		goto undo_nodes;
-	err = cache_reserve(volume->cache, volume->node_blocks, nodes);
+	err = cache_reserve(volume->cache, volume->node_blocks, want->nodes);
 	if (err)
 		goto undo_lists;
-	*out_reservation = (struct reservation){
-		.nodes = nodes,
-		.list_entries = list_entries,
-		.admitted_blocks = blocks,
-	};
 	return 0;
 
 undo_lists:
-	space_unreserve_lists(volume->space, list_entries);
+	space_unreserve_lists(volume->space, want->list_entries);
 undo_nodes:
-	space_unreserve_nodes(volume->space, nodes);
+	space_unreserve_nodes(volume->space, want->nodes);
 undo_admission:
-	space_unadmit(volume->space, blocks);
+	space_unadmit(volume->space, want->blocks);
 	return err;
 }
 
 void
-volume__unreserve(struct volume *volume, struct reservation *reservation, const struct taken *taken)
+volume__unreserve(struct volume *volume, const struct reservation *reservation,
+	const struct reservation *taken)
 {
 	uint32_t left = reservation->nodes - taken->nodes;
 
 	assert(taken->nodes <= reservation->nodes);
-	assert(taken->blocks <= reservation->admitted_blocks);
+	assert(taken->blocks <= reservation->blocks);
 	assert(taken->list_entries <= reservation->list_entries);
 	cache_unreserve(volume->cache, volume->node_blocks, left);
 	space_unreserve_nodes(volume->space, left);
 	space_unreserve_lists(volume->space, reservation->list_entries - taken->list_entries);
-	space_unadmit(volume->space, reservation->admitted_blocks - taken->blocks);
-	*reservation = (struct reservation){ 0 };
+	space_unadmit(volume->space, reservation->blocks - taken->blocks);
 }
 
 int
@@ -409,6 +531,13 @@ is_first_of_tree(const struct tx *tx, uint32_t index)
 	return true;
 }
 
+/* An empty tree has grown by the time of its second message. */
+static uint32_t
+nodes_of_message(const struct tree *tree)
+{
+	return tree_nodes_worst(tree->root.levels == 0 ? 1 : tree->root.levels);
+}
+
 /* Nodes that the whole transaction may take at the worst. The trees are open, the gate is held. */
 static uint32_t
 nodes_worst(const struct tx *tx)
@@ -421,11 +550,11 @@ nodes_worst(const struct tx *tx)
 		const struct tree *tree = tx->messages[i].tree;
 
 		if (tx->messages[i].op == MESSAGE_BURY)
-			nodes += tree_nodes_worst(volume->catalog.tree.root.levels);
+			nodes += nodes_of_message(&volume->catalog.tree);
 		else
-			nodes += tree_nodes_worst(tree->root.levels);
+			nodes += nodes_of_message(tree);
 		if (tree_has_root_record(tree) && is_first_of_tree(tx, i))
-			nodes += tree_nodes_worst(volume->objects.tree.root.levels);
+			nodes += nodes_of_message(&volume->objects.tree);
 	}
 	return nodes;
 }
@@ -455,11 +584,11 @@ prepare(struct tx *tx, struct tree_pins *pins)
 		if (err)
 			return err;
 	}
-	return 0;
+	return tree_pins_reserve(pins, PATHS_OF_MESSAGE * (size_t)tx->message_count);
 }
 
 static bool
-is_prepared(struct tx *tx)
+is_prepared(struct tx *tx, struct tree_pins *pins)
 {
 	struct volume *volume = tx->volume;
 
@@ -469,21 +598,21 @@ is_prepared(struct tx *tx)
 			message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
 		uint8_t key[ROOT_KEY_BYTES];
 
-		if (!tree_is_prepared(tree, message_key(message)))
+		if (!tree_is_prepared(tree, message_key(message), pins))
 			return false;
 		if (tree_has_root_record(message->tree) &&
-			!tree_is_prepared(&volume->objects.tree, root_key_of(message, key)))
+			!tree_is_prepared(&volume->objects.tree, root_key_of(message, key), pins))
 			return false;
 	}
 	return true;
 }
 
 /*
- * Ends with the gate held exclusively and every node at hand, or with an error and no gate. At the
- * third try it goes to the head of the queue and *out_at_head says that the caller is there.
+ * Ends with the gate held exclusively and every node at hand and pinned, or with an error and no
+ * gate. *out_holds: new tickets are held back, and the caller lets them go.
  */
 static int
-prepare_until_ready(struct tx *tx, struct tree_pins *pins, bool *out_at_head)
+prepare_until_ready(struct tx *tx, struct tree_pins *pins, bool *out_holds)
 {
 	struct volume *volume = tx->volume;
 
@@ -491,14 +620,14 @@ prepare_until_ready(struct tx *tx, struct tree_pins *pins, bool *out_at_head)
 		int err;
 
 		if (tries == PREPARE_TRIES_FREE) {
-			queue_enter(volume, NULL);
-			*out_at_head = true;
+			tickets_hold(volume);
+			*out_holds = true;
 		}
 		err = prepare(tx, pins);
 		if (err)
 			return err;
 		gate_enter_exclusive(volume->gate);
-		if (is_prepared(tx))
+		if (is_prepared(tx, pins))
 			return 0;
 		gate_leave_exclusive(volume->gate);
 	}
@@ -629,35 +758,54 @@ tx_abort(struct tx *tx)
 	tx_free(tx);
 }
 
-/* A ticket: the worst case of nodes and lists is set aside. */
+/* At the head of the queue: the worst case of nodes and lists is set aside. */
+static int
+reserve_at_head(struct tx *tx, struct reservation *out_reservation)
+{
+	struct volume *volume = tx->volume;
+	int checkpoints = 0;
+
+	for (;;) {
+		uint64_t returned = tickets_returned(volume);
+		struct reservation want;
+		int err;
+
+		gate_enter_shared(volume->gate);
+		want = volume__worst(volume, nodes_worst(tx), tx->taken.count + tx->released.count);
+		gate_leave_shared(volume->gate);
+
+		err = wait_for_memory(volume, reservation_bytes(volume, &want));
+		if (err == 0)
+			err = volume__reserve(volume, &want, tx->emptying);
+		if (err == 0)
+			*out_reservation = want;
+		if (err == COP_ENOMEM && wait_for_ticket(volume, returned)) {
+			err_clear(); /* what others have pinned was in the way */
+			continue;
+		}
+		if (err != COP_ENOSPC || checkpoints == SPACE_TRIES ||
+			(space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume)))
+			return err;
+		err = volume__checkpoint_forced(volume);
+		if (err)
+			return err;
+		checkpoints++;
+	}
+}
+
 static int
 take_ticket(struct tx *tx, struct reservation *out_reservation)
 {
 	struct volume *volume = tx->volume;
-	uint32_t nodes;
-	size_t entries;
 	int err;
 
 	err = volume__failed(volume);
 	if (err)
 		return err;
 	queue_enter(volume, tx->visit);
-	gate_enter_shared(volume->gate);
-	nodes = nodes_worst(tx);
-	gate_leave_shared(volume->gate);
-	entries = (size_t)nodes * LIST_ENTRIES_PER_NODE + tx->taken.count + tx->released.count;
-
-	err = make_room_in_memory(volume);
+	err = reserve_at_head(tx, out_reservation);
 	if (err == 0)
-		err = volume__reserve(volume, nodes, entries, tx->emptying, out_reservation);
-	for (int i = 0; i < SPACE_TRIES && err == COP_ENOSPC; i++) {
-		if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
-			break;
-		err = volume__checkpoint_forced(volume);
-		if (err == 0)
-			err = volume__reserve(
-				volume, nodes, entries, tx->emptying, out_reservation);
-	}
+		ticket_give(volume, out_reservation);
 	queue_leave(volume, tx->visit);
 	return err;
 }
@@ -671,18 +819,18 @@ try_commit(struct tx *tx)
 {
 	struct volume *volume = tx->volume;
 	struct reservation reservation = { 0 };
+	struct reservation taken = { 0 };
 	struct tree_pins pins;
-	bool at_head = false;
-	struct taken taken = { 0 };
+	bool holds_tickets = false;
 	int err;
 
 	err = take_ticket(tx, &reservation);
 	if (err)
 		return err;
 	tree_pins_init(&pins, volume->cache);
-	err = prepare_until_ready(tx, &pins, &at_head);
+	err = prepare_until_ready(tx, &pins, &holds_tickets);
 	if (err == 0) {
-		volume->taken = (struct taken){ 0 };
+		volume->taken = (struct reservation){ 0 };
 		if (nodes_worst(tx) <= reservation.nodes)
 			apply(tx);
 		else
@@ -690,10 +838,10 @@ try_commit(struct tx *tx)
 		taken = volume->taken;
 		gate_leave_exclusive(volume->gate);
 	}
-	if (at_head)
-		queue_leave(volume, NULL);
+	if (holds_tickets)
+		tickets_let_go(volume);
 	tree_pins_release(&pins);
-	volume__unreserve(volume, &reservation, &taken);
+	ticket_return(volume, &reservation, &taken);
 	return err;
 }
 

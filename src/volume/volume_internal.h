@@ -35,18 +35,11 @@ struct open_tree {
 	uint64_t next_generation;
 };
 
-/* Nodes and list entries that are set aside, so that using them cannot fail. */
+/* What is set aside so that using it cannot fail, and what was used of it. */
 struct reservation {
 	uint32_t nodes;
 	size_t list_entries;
-	uint64_t admitted_blocks;
-};
-
-/* What was used of a reservation. */
-struct taken {
-	uint32_t nodes;
-	uint32_t blocks; /* of the nodes, copies counted */
-	size_t list_entries;
+	uint64_t blocks; /* of the nodes, copies counted */
 };
 
 struct volume {
@@ -75,21 +68,27 @@ struct volume {
 	struct buffer *frozen_nodes;
 	bool changed; /* since the last freeze */
 	struct rng rng;
-	struct taken taken;     /* by the transaction that is being applied */
-	uint8_t content_levels; /* highest of any content or directory tree so far */
+	struct reservation taken; /* by the transaction that is being applied */
+	uint8_t content_levels;   /* highest of any content or directory tree so far */
 
 	/* Guarded by `state`, rank LOCK_VOLUME_STATE. */
 	struct mutex state;
 	struct condition state_changed;
 	uint64_t ticket_next;
 	uint64_t ticket_serving;
+	uint64_t tickets_given;
+	uint64_t tickets_returned;
+	uint64_t ticket_bytes;     /* nodes, at the worst, of those given and not returned */
+	uint32_t tickets_held_for; /* transactions that nobody new may get in the way of */
 	bool turn_taken; /* a checkpoint, or a reader's move to a newer one, is under way */
 	int failed;      /* the error that ended writing, 0: none */
 	char failed_text[256];
 	struct open_tree *trees[VOLUME_BUCKETS];
 	struct superblock newest;
-	struct superblock previous;  /* generation 0: none */
-	struct reservation standing; /* for the catalog update of the next checkpoint */
+	struct superblock previous; /* generation 0: none */
+
+	/* For the catalog's update in the next checkpoints; of whoever has the turn. */
+	struct reservation standing;
 
 	/* Guarded by `visit_lock`, rank LOCK_VISITS. Oldest first. */
 	struct mutex visit_lock;
@@ -102,6 +101,7 @@ struct volume {
 	_Atomic int64_t objects_count;
 	_Atomic uint64_t root_changes; /* root records written or removed */
 	_Atomic uint64_t open_node_bytes;
+	_Atomic uint64_t frozen_node_bytes;
 	_Atomic uint64_t checkpoints;
 	_Atomic uint64_t transactions;
 	_Atomic uint64_t nodes_written;
@@ -138,13 +138,16 @@ bool volume__trees_move(struct volume *volume, uint64_t generation);
 
 /* ---- tx.c */
 
-/* Sets aside what `nodes` new nodes and `list_entries` need. COP_ENOSPC, COP_ENOMEM, COP_EIO. */
-MUST_CHECK int volume__reserve(struct volume *volume, uint32_t nodes, size_t list_entries,
-	bool emptying, struct reservation *out_reservation);
+/* What so many nodes need, at the worst, and so many list entries beside. */
+struct reservation volume__worst(const struct volume *volume, uint32_t nodes, size_t list_entries);
+
+/* Sets all of it aside, or nothing. COP_ENOSPC, COP_ENOMEM, COP_EIO. */
+MUST_CHECK int volume__reserve(
+	struct volume *volume, const struct reservation *want, bool emptying);
 
 /* Gives back what was not taken of it. */
-void volume__unreserve(
-	struct volume *volume, struct reservation *reservation, const struct taken *taken);
+void volume__unreserve(struct volume *volume, const struct reservation *reservation,
+	const struct reservation *taken);
 
 /* Tells space how much reserve the trees' heights ask for. Gate held. */
 void volume__update_reserve(struct volume *volume);
@@ -155,6 +158,9 @@ MUST_CHECK int volume__failed(struct volume *volume);
 /* ---- checkpoint.c */
 
 MUST_CHECK int volume__checkpoint_forced(struct volume *volume);
+
+/* The turn is the caller's: sets aside what the catalog's update takes. */
+MUST_CHECK int volume__ensure_standing(struct volume *volume);
 
 /* ---- open.c */
 

@@ -500,8 +500,20 @@ reads_one_node_for_each_level_and_none_when_cached(void **state)
 	assert_int_equal(pins.count, 3);
 	world_forget(w); /* pinned, they stay */
 	gate_enter_exclusive(w->gate);
-	assert_true(tree_is_prepared(&tree, key_of(99, key)));
-	assert_false(tree_is_prepared(&tree, key_of(3999, key)));
+	assert_true(tree_is_prepared(&tree, key_of(99, key), NULL));
+	assert_false(tree_is_prepared(&tree, key_of(3999, key), NULL));
+	gate_leave_exclusive(w->gate);
+	tree_pins_release(&pins);
+
+	/* So do those that were there by chance, from the moment at which they are counted on. */
+	assert_int_equal(world_get(w, &tree, 3999), 0);
+	tree_pins_init(&pins, w->cache);
+	assert_int_equal(tree_pins_reserve(&pins, 1), 0);
+	gate_enter_exclusive(w->gate);
+	assert_true(tree_is_prepared(&tree, key_of(3999, key), &pins));
+	assert_int_equal(pins.count, 3);
+	cache_shrink(w->cache);
+	assert_true(tree_is_prepared(&tree, key_of(3999, key), NULL));
 	gate_leave_exclusive(w->gate);
 	tree_pins_release(&pins);
 	world_close(w);

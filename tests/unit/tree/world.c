@@ -161,7 +161,7 @@ begin(struct world *w, struct tree *tree, struct view key, struct tree_pins *pin
 	tree_pins_init(pins, w->cache);
 	assert_int_equal(tree_prepare(tree, key, pins), 0);
 	gate_enter_exclusive(w->gate);
-	assert_true(tree_is_prepared(tree, key));
+	assert_true(tree_is_prepared(tree, key, NULL));
 	w->new_nodes = 0;
 	return worst;
 }
@@ -196,7 +196,7 @@ world_delete(struct world *w, struct tree *tree, struct view key)
 	uint32_t worst = begin(w, tree, key, &pins);
 
 	tree_delete(tree, key);
-	if (tree->root.levels > 0 && tree_is_prepared(tree, key))
+	if (tree->root.levels > 0 && tree_is_prepared(tree, key, NULL))
 		assert_false(tree_find(tree, key, &found));
 	end(w, worst, &pins);
 }
