@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Collects the results of tests, each counted once, and sums them.
 
-usage: results.py FILE note pass|fail|skip NAME [REASON]
+usage: results.py FILE note STAGE pass|fail|skip NAME [REASON]
        results.py FILE meson BUILD STAGE
        results.py FILE sum
 
@@ -136,8 +136,8 @@ def summarize(path):
 
 
 def main(argv):
-    if len(argv) >= 5 and argv[2] == "note" and argv[3] in SEVERITY:
-        append(argv[1], [record(argv[3], argv[4], argv[5] if len(argv) > 5 else "", "lint")])
+    if len(argv) in (6, 7) and argv[2] == "note" and argv[4] in SEVERITY:
+        append(argv[1], [record(argv[4], argv[5], "".join(argv[6:]), argv[3])])
         return 0
     if len(argv) == 5 and argv[2] == "meson":
         append(argv[1], meson_results(argv[3], argv[4]))
