@@ -614,12 +614,6 @@ volume_leave(struct volume *volume, struct volume_visit *visit)
 
 /* ---- Telling --------------------------------------------------------------------------------- */
 
-struct device *
-volume_device(struct volume *volume)
-{
-	return volume->dev;
-}
-
 struct cache *
 volume_cache(struct volume *volume)
 {

@@ -91,7 +91,6 @@ bool volume_refresh(struct volume *volume, const struct volume_visit *visit);
 
 /* ---- Telling -------------------------------------------------------------------------------- */
 
-struct device *volume_device(struct volume *volume);
 struct cache *volume_cache(struct volume *volume);
 struct space *volume_space(struct volume *volume);
 struct tree_env *volume_tree_env(struct volume *volume);

@@ -87,7 +87,7 @@ move_address(struct move *move, const struct address *from)
 		return err;
 	if (volume != cop_volume_of(move->directory) ||
 		strcmp(from->version ? from->version : "",
-			move->to.version ? move->to.version : ""))
+			move->to.version ? move->to.version : "") != 0)
 		return fail(COP_EXDEV, "cannot move across volumes or versions");
 	err = volumes_walk_parent(move->cli, from, true, &parent, &name, &name_bytes);
 	if (!err && name_is_special(name, name_bytes))

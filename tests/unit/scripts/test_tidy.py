@@ -120,9 +120,25 @@ def refuses_a_name_without_its_module():
            ("names", "height does not begin with its module or unit"))
 
 
-def refuses_what_only_one_file_uses_and_is_not_static():
+def refuses_what_nobody_declares_and_is_not_static():
     expect(add("src/tree/node.c", "\nint\nnode_lonely(void)\n{\n\treturn 0;\n}\n"),
            ("names", "make it static"))
+
+
+def refuses_what_nobody_uses():
+    expect({**add("src/tree/node.c", "\nint\nnode_lonely(void)\n{\n\treturn 0;\n}\n"),
+            **add("src/tree/tree.h", "int node_lonely(void);\n")},
+           ("names", "node_lonely is used by nobody"))
+
+
+def keeps_what_an_internal_header_declares_within_its_module():
+    inside = {**add("src/tree/node.c", "\nint\nbatch(void)\n{\n\treturn 0;\n}\n"),
+              "src/tree/tree_internal.h": "int batch(void);\n",
+              "src/tree/tree.c": "static int x = batch();\n",
+              "tests/unit/tree/test_tree.c": "int x = batch();\n"}
+    expect(inside)
+    expect({**inside, **add("src/space/space.c", "\nstatic int x = batch();\n")},
+           ("names", "batch belongs to tree alone"))
 
 
 def refuses_a_name_of_one_module_in_another():
@@ -198,8 +214,8 @@ def refuses_forbidden_calls():
 
 def allows_the_clock_in_base_and_printing_in_a_front():
     expect({**add("src/base/num.c", "\nstatic int x = clock_gettime(0, 0);\n"),
-            "src/front/cli/main.c": "static int x = printf(0);\n",
-            "tests/unit/front/test_main.c": "int main(void);\n"})
+            "src/front/cli/say.c": "static int x = printf(0);\n",
+            "tests/unit/front/test_say.c": "int main(void);\n"})
 
 
 def is_not_misled_by_comments_and_strings():
@@ -244,7 +260,9 @@ tap.run([
     keeps_the_oracle_apart_from_the_product,
     refuses_a_public_name_that_is_not_in_the_header,
     refuses_a_name_without_its_module,
-    refuses_what_only_one_file_uses_and_is_not_static,
+    refuses_what_nobody_declares_and_is_not_static,
+    refuses_what_nobody_uses,
+    keeps_what_an_internal_header_declares_within_its_module,
     refuses_a_name_of_one_module_in_another,
     refuses_the_double_underscore_of_a_stranger,
     compares_format_tables,
