@@ -44,6 +44,7 @@ struct space_entry {
 	uint64_t chunks;     /* wholly allocatable node places below; at least, until known */
 	uint8_t class_bound; /* no allocatable run below is of a higher class */
 	bool is_closed;      /* damaged: nothing below is touched; counts and bound are 0 */
+	bool was_unread;     /* closed because the device failed, not by damage that was seen */
 	bool chunks_known;   /* of a bitmap */
 };
 
@@ -177,6 +178,9 @@ struct space_ag *space__peek_ag(struct space *space, uint64_t ag);
 
 /* May read. *out_ag is NULL when damage has closed it. COP_ENOMEM. */
 MUST_CHECK int space__find_ag(struct space *space, uint64_t ag, struct space_ag **out_ag);
+
+/* Is `ag` closed because the device failed to read its bitmap, or a block above? */
+bool space__was_unread(const struct space *space, uint64_t ag);
 
 /* May read. Loads the AGs of all runs, many at once, and has the checkpoint hold them. */
 MUST_CHECK int space__hold_ags(struct space *space, const struct run *runs, size_t count);

@@ -169,6 +169,7 @@ space__entry_init(struct space_entry *entry, const struct space *space, uint32_t
 	entry->chunks_known = level == 0 && space->node_blocks == 1;
 	entry->class_bound = entry->descriptor.longest_class;
 	entry->is_closed = false;
+	entry->was_unread = false;
 }
 
 /* The root under which an entry hangs: N's or P's. */
@@ -183,7 +184,7 @@ tree_of(const struct space_entry *entry, const struct space_inner *parent)
 /* Nothing below `entry` is allocated, used or written any more. */
 static void
 close_entry(struct space *space, struct space_entry *entry, struct space_inner *parent,
-	uint32_t level, uint64_t index)
+	uint32_t level, uint64_t index, int err)
 {
 	uint64_t first_ag = index * space__span(level);
 
@@ -195,6 +196,7 @@ close_entry(struct space *space, struct space_entry *entry, struct space_inner *
 	entry->chunks = 0;
 	entry->class_bound = 0;
 	entry->is_closed = true;
+	entry->was_unread = !err_is_damage(err);
 	lower_class(parent);
 }
 
@@ -269,7 +271,7 @@ load_inner(struct space *space, struct space_entry *entry, struct space_inner *p
 		if (!closes(err))
 			return err;
 		err_clear();
-		close_entry(space, entry, parent, level, index);
+		close_entry(space, entry, parent, level, index, err);
 		return 0;
 	}
 
@@ -541,8 +543,8 @@ end_load(struct space *space, struct ag_load *load)
 		err = judge_current(space, load);
 		if (err && closes(err)) {
 			err_clear();
+			close_entry(space, entry, load->parent, 0, load->ag, err);
 			err = 0;
-			close_entry(space, entry, load->parent, 0, load->ag);
 		} else if (!err) {
 			judge_previous(space, load);
 			install_ag(space, load);
@@ -699,6 +701,19 @@ begin_loads(struct space *space, const struct run *runs, size_t count, struct ag
 		(*out_count)++;
 	}
 	return 0;
+}
+
+bool
+space__was_unread(const struct space *space, uint64_t ag)
+{
+	const struct space_entry *entry = &space->root;
+
+	for (uint32_t level = space->geometry.levels; level > 0 && !entry->is_closed; level--) {
+		if (!entry->inner)
+			return false;
+		entry = &entry->inner->entries[index_below(level, ag)];
+	}
+	return entry->is_closed && entry->was_unread;
 }
 
 int

@@ -61,10 +61,12 @@ apply_births(struct space *space)
 }
 
 /*
- * A run whose blocks are not all used was freed by a damaged tree, and one in a closed AG has no
- * bitmap: nothing happens to it. It stays used; that is the safe side, and a check finds it.
+ * A run whose blocks are not all used was freed by a damaged tree, and one in an AG that damage has
+ * closed has no bitmap: nothing happens to it. It stays used; that is the safe side, and a check
+ * finds it. Where only the device failed to read the bitmap the checkpoint fails: what it names
+ * is sound, and the next opening may read it.
  */
-static void
+static int
 apply_release(struct space *space, struct run_chunk *chunk, struct run *run)
 {
 	struct space_ag *ag = space__peek_ag(space, run->addr / space->geometry.ag_blocks);
@@ -74,12 +76,15 @@ apply_release(struct space *space, struct run_chunk *chunk, struct run *run)
 		assert(ag->is_dirty);
 		bitmap_clear(ag->used, first, run->blocks);
 		ag->used_blocks -= run->blocks;
-		return;
+		return 0;
 	}
+	if (!ag && space__was_unread(space, run->addr / space->geometry.ag_blocks))
+		return fail(COP_EIO, "a bitmap that must change cannot be read");
 	chunk->blocks -= run->blocks;
 	space->frozen_list.blocks -= run->blocks;
 	space->used_blocks += run->blocks;
 	run->blocks = 0;
+	return 0;
 }
 
 /* May read. One chunk at a time, so that nobody waits long for the lock. */
@@ -91,8 +96,11 @@ apply_releases(struct space *space)
 
 		if (err)
 			return err;
-		for (size_t i = 0; i < chunk->count; i++)
-			apply_release(space, chunk, &chunk->runs[i]);
+		for (size_t i = 0; i < chunk->count; i++) {
+			err = apply_release(space, chunk, &chunk->runs[i]);
+			if (err)
+				return err;
+		}
 		mutex_unlock(&space->mutex);
 		mutex_lock(&space->mutex);
 	}

@@ -276,6 +276,18 @@ write_nodes(struct volume *volume, struct closing *closing)
 	return 0;
 }
 
+/* What was freed under a damaged bitmap stays used, and the superblock says no other thing. */
+static void
+account_for_lost(struct superblock *sb)
+{
+	uint64_t free_blocks = sb->allocation.free_blocks;
+	uint64_t lost = sb->free_blocks > free_blocks ? sb->free_blocks - free_blocks : 0;
+
+	sb->free_blocks = free_blocks;
+	sb->awaiting_blocks -= min_u64(lost, sb->awaiting_blocks);
+	sb->awaiting_blocks = min_u64(sb->awaiting_blocks, free_blocks);
+}
+
 static int
 write_all(struct volume *volume, struct closing *closing)
 {
@@ -287,6 +299,7 @@ write_all(struct volume *volume, struct closing *closing)
 	err = space_write(volume->space, &closing->sb.allocation);
 	if (err)
 		return err;
+	account_for_lost(&closing->sb);
 	if (!planted(PLANT_NO_FLUSH_BEFORE_SUPERBLOCK)) {
 		err = device_flush(volume->dev);
 		if (err)
