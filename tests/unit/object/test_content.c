@@ -239,17 +239,6 @@ follows_a_flat_model_with_large_nodes(void **state)
 	run_model(128 * MIB, 65536, 22, 200);
 }
 
-/* ---- Forms ----------------------------------------------------------------------------------- */
-
-static struct cop_attr
-attr_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr;
-}
-
 static void
 write_at(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes)
 {
@@ -281,95 +270,6 @@ expect_at(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes)
 }
 
 static void
-changes_form_in_both_directions(void **state)
-{
-	struct world world;
-	struct cop_object *file;
-	uint64_t before;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 31);
-	file = world_file(&world);
-	must(cop_settle(world.volume));
-	before = world_free_bytes(&world);
-	assert_int_equal(attr_of(file).form, COP_FORM_INLINE);
-
-	write_at(file, 1, 0, 300);
-	assert_int_equal(attr_of(file).form, COP_FORM_INLINE);
-	assert_int_equal(attr_of(file).allocated_bytes, 0);
-
-	write_at(file, 2, 300, 100000);
-	assert_int_equal(attr_of(file).form, COP_FORM_EXTENTS);
-	assert_int_equal(attr_of(file).allocated_bytes, 25 * 4096);
-	expect_at(file, 1, 0, 300);
-	expect_at(file, 2, 300, 100000);
-
-	write_at(file, 3, 300, 3000000);
-	assert_int_equal(attr_of(file).form, COP_FORM_TREE);
-	assert_true(attr_of(file).levels >= 1);
-	expect_at(file, 1, 0, 300);
-	expect_at(file, 3, 300, 3000000);
-
-	must(cop_set_length(file, 60000));
-	assert_int_equal(attr_of(file).form, COP_FORM_EXTENTS);
-	assert_int_equal(attr_of(file).levels, 0);
-	assert_int_equal(attr_of(file).allocated_bytes, 15 * 4096);
-	expect_at(file, 1, 0, 300);
-
-	must(cop_set_length(file, 300));
-	assert_int_equal(attr_of(file).form, COP_FORM_INLINE);
-	assert_int_equal(attr_of(file).allocated_bytes, 0);
-	expect_at(file, 1, 0, 300);
-
-	must(cop_set_length(file, 0));
-	assert_int_equal(world_free_bytes(&world), before);
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
-holds_sparse_files_up_to_16_tib(void **state)
-{
-	const uint64_t end = COP_FILE_BYTES_MAX;
-	struct world world;
-	struct cop_object *file;
-	uint64_t offset;
-	uint8_t byte = 1;
-	size_t got;
-
-	(void)state;
-	world_init(&world, 8 * MIB, 0, 32);
-	file = world_file(&world);
-	must(cop_set_length(file, end));
-	assert_int_equal(attr_of(file).length, end);
-	assert_int_equal(attr_of(file).allocated_bytes, 0);
-	assert_int_equal(cop_seek_data(file, 0, &offset), COP_ENODATA);
-
-	for (uint64_t at = 4096; at < end; at *= 2)
-		write_at(file, at, at - 50, 100);
-	write_at(file, 7, end - 10, 10);
-	for (uint64_t at = 4096; at < end; at *= 2)
-		expect_at(file, at, at - 50, 100);
-	expect_at(file, 7, end - 10, 10);
-	must(cop_read(file, end - 5000, &byte, 1, &got));
-	assert_int_equal(byte, 0);
-	must(cop_read(file, end, &byte, 1, &got));
-	assert_int_equal(got, 0);
-
-	must(cop_seek_data(file, end / 2 + 4096, &offset));
-	assert_int_equal(offset, end - 4096);
-	assert_int_equal(cop_write(file, end - 1, "ab", 2, NULL), COP_EFBIG);
-	assert_int_equal(cop_set_length(file, end + 1), COP_EFBIG);
-	assert_int_equal(cop_preallocate(file, end, 1, true), COP_EFBIG);
-
-	must(cop_punch(file, 0, end));
-	assert_int_equal(attr_of(file).allocated_bytes, 0);
-	assert_int_equal(attr_of(file).length, end);
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
 lays_a_file_out_in_one_row(void **state)
 {
 	struct world world;
@@ -383,72 +283,6 @@ lays_a_file_out_in_one_row(void **state)
 		write_at(file, i, i * MIB, MIB);
 	must(cop_map(file, 0, &extent));
 	assert_true(extent.bytes >= 7 * MIB); /* but for the borders of groups */
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
-keeps_what_is_preallocated(void **state)
-{
-	struct world world;
-	struct cop_object *file;
-	struct cop_extent extent = COP_INIT(extent);
-	uint64_t block;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 34);
-	file = world_file(&world);
-	must(cop_preallocate(file, 0, 5 * MIB, false));
-	assert_int_equal(attr_of(file).length, 0);
-	assert_int_equal(attr_of(file).allocated_bytes, 5 * MIB);
-	must(cop_set_length(file, 5 * MIB));
-	assert_int_equal(attr_of(file).allocated_bytes, 5 * MIB);
-	must(cop_map(file, 8192, &extent));
-	assert_int_equal(extent.flags, COP_EXTENT_UNWRITTEN);
-	block = extent.block;
-
-	/* Written for the first time, it stays where it is; the second time it moves. */
-	write_at(file, 1, 8192, 4096);
-	must(cop_map(file, 8192, &extent));
-	assert_int_equal(extent.flags, 0);
-	assert_int_equal(extent.block, block);
-	assert_int_equal(attr_of(file).allocated_bytes, 5 * MIB);
-	write_at(file, 2, 8192, 4096);
-	must(cop_map(file, 8192, &extent));
-	assert_int_not_equal(extent.block, block);
-	expect_at(file, 2, 8192, 4096);
-
-	/* The length as it was takes what lies behind it away. */
-	must(cop_preallocate(file, 5 * MIB, MIB, false));
-	must(cop_set_length(file, 5 * MIB));
-	assert_int_equal(attr_of(file).allocated_bytes, 5 * MIB);
-	assert_int_equal(cop_preallocate(file, 0, 100 * MIB, false), COP_ENOSPC);
-	assert_int_equal(attr_of(file).allocated_bytes, 5 * MIB);
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
-never_shows_old_bytes_when_it_grows_again(void **state)
-{
-	static const uint64_t lengths[] = { 0, 1, 99, 4096, 5000, 100000, 1000001 };
-	struct world world;
-	struct cop_object *file;
-	uint8_t byte;
-	size_t got;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 35);
-	file = world_file(&world);
-	for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
-		write_at(file, i, 0, 1500000);
-		must(cop_set_length(file, lengths[i]));
-		must(cop_set_length(file, 2000000));
-		for (uint64_t at = lengths[i]; at < 1500000; at += 1 + at / 7) {
-			must(cop_read(file, at, &byte, 1, &got));
-			assert_int_equal(byte, 0);
-		}
-	}
 	cop_release(file);
 	world_fini(&world);
 }
@@ -534,11 +368,7 @@ main(void)
 		cmocka_unit_test(follows_a_flat_model_on_8_mib),
 		cmocka_unit_test(follows_a_flat_model_on_64_mib),
 		cmocka_unit_test(follows_a_flat_model_with_large_nodes),
-		cmocka_unit_test(changes_form_in_both_directions),
-		cmocka_unit_test(holds_sparse_files_up_to_16_tib),
 		cmocka_unit_test(lays_a_file_out_in_one_row),
-		cmocka_unit_test(keeps_what_is_preallocated),
-		cmocka_unit_test(never_shows_old_bytes_when_it_grows_again),
 		cmocka_unit_test(writes_and_cuts_where_nothing_lies_in_a_row),
 		cmocka_unit_test(refuses_what_is_no_file),
 	};

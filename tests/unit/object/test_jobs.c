@@ -10,7 +10,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-enum { TEETH = 200, TRIM_FIRST = 20, TRIM_END = 300 };
+enum { TEETH = 200 };
 
 /* A file of which every second block is a hole. */
 static struct cop_object *
@@ -24,165 +24,6 @@ comb(struct world *world)
 		must(cop_write(file, i * 8192, block, sizeof block, NULL));
 	}
 	return file;
-}
-
-/* Declares a range a hole and leaves its freeing to a job, as a large cut does, and stops there. */
-static void
-begin_trim(struct world *world, struct cop_object *file)
-{
-	struct job_claim claim;
-	struct operation op;
-	struct loaded loaded;
-	struct tx *tx;
-
-	must(change_begin(&op, world->volume, &file, 1));
-	must(record_load(file, &loaded));
-	loaded.record.trim_first = TRIM_FIRST;
-	loaded.record.trim_end = TRIM_END;
-	job_claim_new(world->volume, &claim);
-	must(tx_begin(world->volume->volume, &op.visit, true, &tx));
-	must(job_put_trim(tx, file, claim.number));
-	must(record_put(tx, file->branch, file->id, &loaded.record));
-	must(change_commit(&op, tx));
-	job_unclaim(world->volume, &claim);
-	change_end(&op);
-}
-
-static struct cop_attr
-attr_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr;
-}
-
-static void
-expect_trimmed(struct cop_object *file)
-{
-	uint8_t block[4096];
-	uint8_t want[4096];
-	uint64_t data;
-	struct cop_extent extent = COP_INIT(extent);
-	size_t got;
-
-	for (uint64_t i = 0; i < TEETH; i++) {
-		must(cop_read(file, i * 8192, block, sizeof block, &got));
-		world_bytes(i, want, sizeof want);
-		if (i * 2 >= TRIM_FIRST && i * 2 < TRIM_END)
-			memset(want, 0, sizeof want);
-		assert_memory_equal(block, want, sizeof want);
-	}
-	must(cop_seek_data(file, TRIM_FIRST * 4096, &data));
-	assert_int_equal(data, TRIM_END * 4096);
-	must(cop_map(file, 100 * 4096, &extent));
-	assert_int_equal(extent.flags, COP_EXTENT_HOLE);
-	assert_int_equal(extent.bytes, (TRIM_END - 100) * 4096);
-}
-
-static void
-shows_a_hole_before_it_is_freed(void **state)
-{
-	struct world world;
-	struct cop_object *file;
-	uint64_t pending = 1;
-	int polls = 0;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 1);
-	file = comb(&world);
-	begin_trim(&world, file);
-	assert_int_equal(attr_of(file).allocated_bytes, TEETH * 4096);
-	expect_trimmed(file);
-
-	/* Step by step. */
-	for (; pending > 0; polls++) {
-		must(cop_poll(world.volume, &pending));
-		expect_trimmed(file);
-	}
-	assert_true(polls > 1);
-	assert_int_equal(
-		attr_of(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
-finishes_a_trim_that_a_crash_left(void **state)
-{
-	struct cop_open_options options = COP_INIT(options);
-	struct world world;
-	struct cop_object *file;
-	uint64_t id;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 2);
-	file = comb(&world);
-	id = cop_id(file);
-	begin_trim(&world, file);
-	must(cop_sync(world.volume));
-	cop_release(file);
-	cop_release(world.root);
-	cop_abandon(world.volume);
-
-	/* A reader changes nothing and sees the hole all the same. */
-	options.read_only = true;
-	must(cop_open_on(world.dev, &options, &world.volume));
-	must(cop_root(world.volume, NULL, &world.root));
-	must(cop_get(world.root, id, &file));
-	expect_trimmed(file);
-	assert_int_equal(attr_of(file).allocated_bytes, TEETH * 4096);
-	cop_release(file);
-
-	world_reopen(&world, true);
-	must(cop_get(world.root, id, &file));
-	expect_trimmed(file);
-	assert_int_equal(
-		attr_of(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
-finishes_a_trim_before_it_changes_the_content(void **state)
-{
-	struct world world;
-	struct cop_object *file;
-	uint8_t block[4096];
-	uint8_t got_block[4096];
-	size_t got;
-	uint64_t pending;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 3);
-	file = comb(&world);
-	begin_trim(&world, file);
-	world_bytes(77, block, sizeof block);
-	must(cop_write(file, 101 * 4096, block, sizeof block, NULL));
-	must(cop_read(file, 101 * 4096, got_block, sizeof got_block, &got));
-	assert_memory_equal(block, got_block, sizeof block);
-	must(cop_poll(world.volume, &pending));
-	assert_int_equal(pending, 0);
-	cop_release(file);
-	world_fini(&world);
-}
-
-static void
-frees_an_object_whose_trim_is_unfinished(void **state)
-{
-	struct world world;
-	struct cop_object *file;
-	uint64_t before;
-
-	(void)state;
-	world_init(&world, 64 * MIB, 0, 4);
-	before = world_free_bytes(&world);
-	file = comb(&world);
-	begin_trim(&world, file);
-	must(cop_unref(file));
-	cop_release(file);
-	assert_int_equal(world_free_bytes(&world), before);
-	world_fini(&world);
 }
 
 static void
@@ -230,10 +71,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(shows_a_hole_before_it_is_freed),
-		cmocka_unit_test(finishes_a_trim_that_a_crash_left),
-		cmocka_unit_test(finishes_a_trim_before_it_changes_the_content),
-		cmocka_unit_test(frees_an_object_whose_trim_is_unfinished),
 		cmocka_unit_test(takes_apart_a_tree_that_a_crash_left),
 	};
 

@@ -1,0 +1,158 @@
+#include "world.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+static char dir[] = "/tmp/coppice-open-XXXXXX";
+static char path[64];
+
+static int
+make_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof path, "%s/volume", dir);
+	return 0;
+}
+
+static int
+remove_dir(void **state)
+{
+	(void)state;
+	(void)unlink(path);
+	return rmdir(dir);
+}
+
+static void
+make_file(uint64_t bytes, const char *text)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	assert_int_equal(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void
+makes_a_volume_in_a_new_file(void **state)
+{
+	struct cop_format_options options = COP_INIT(options);
+	struct cop_volume_info info = COP_INIT(info);
+	struct cop_volume *volume;
+	struct cop_object *root;
+	struct cop_attr attr = COP_INIT(attr);
+	struct stat st;
+
+	(void)state;
+	options.volume_bytes = 16 * MIB;
+	options.label = "beech";
+	must(cop_format(path, &options));
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 16 * MIB);
+
+	must(cop_probe(path, &info));
+	assert_string_equal(info.label, "beech");
+	assert_int_equal(info.volume_bytes, 16 * MIB);
+	assert_int_equal(info.node_bytes, 4096);
+	assert_true(info.clean);
+
+	must(cop_open(path, NULL, &volume));
+	must(cop_root(volume, "main", &root));
+	must(cop_stat(root, &attr));
+	assert_int_equal(attr.id, 1);
+	assert_int_equal(attr.kind, COP_DIRECTORY);
+	assert_int_equal(attr.mode, 0755);
+	assert_int_equal(attr.length, 0);
+	assert_int_equal(cop_root(volume, "other", &root), COP_ENOENT);
+	cop_release(root);
+	must(cop_close(volume));
+	unlink(path);
+}
+
+static void
+leaves_no_file_behind_when_it_fails(void **state)
+{
+	struct cop_format_options options = COP_INIT(options);
+
+	(void)state;
+	assert_int_equal(cop_format(path, &options), COP_EINVAL); /* no size */
+	assert_int_not_equal(access(path, F_OK), 0);
+	options.volume_bytes = 4 * MIB;
+	assert_int_equal(cop_format(path, &options), COP_ETOOSMALL);
+	assert_int_not_equal(access(path, F_OK), 0);
+	options.volume_bytes = 16 * MIB;
+	options.node_bytes = 5000;
+	assert_int_equal(cop_format(path, &options), COP_EINVAL);
+	assert_int_not_equal(access(path, F_OK), 0);
+}
+
+static void
+refuses_what_holds_data_unless_forced(void **state)
+{
+	struct cop_format_options options = COP_INIT(options);
+	struct cop_volume_info info = COP_INIT(info);
+	char text[9] = { 0 };
+	int fd;
+
+	(void)state;
+	make_file(16 * MIB, "precious");
+	assert_int_equal(cop_format(path, &options), COP_EEXIST);
+	assert_non_null(strstr(cop_error_text(), "holds data"));
+	fd = open(path, O_RDONLY);
+	assert_int_equal(read(fd, text, 8), 8);
+	close(fd);
+	assert_string_equal(text, "precious");
+	assert_int_equal(cop_probe(path, &info), COP_ENOTVOLUME);
+
+	options.force = true;
+	must(cop_format(path, &options));
+	must(cop_probe(path, &info));
+	options.force = false;
+	assert_int_equal(cop_format(path, &options), COP_EEXIST);
+	unlink(path);
+}
+
+static void
+takes_an_empty_file_as_it_is(void **state)
+{
+	struct cop_format_options options = COP_INIT(options);
+	struct cop_volume_info info = COP_INIT(info);
+
+	(void)state;
+	make_file(16 * MIB, "");
+	must(cop_format(path, &options));
+	must(cop_probe(path, &info));
+	assert_int_equal(info.volume_bytes, 16 * MIB);
+	unlink(path);
+
+	make_file(0, "");
+	options.volume_bytes = 8 * MIB;
+	must(cop_format(path, &options));
+	must(cop_probe(path, &info));
+	assert_int_equal(info.volume_bytes, 8 * MIB);
+	unlink(path);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(makes_a_volume_in_a_new_file),
+		cmocka_unit_test(leaves_no_file_behind_when_it_fails),
+		cmocka_unit_test(refuses_what_holds_data_unless_forced),
+		cmocka_unit_test(takes_an_empty_file_as_it_is),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
