@@ -15,7 +15,14 @@ enum {
 	SECOND_CUTS_MAX = 2,
 	TEXT_BYTES = 1024,
 	PEEKS_MAX = 200,
+	CUTS_AFTER_FAULT = 400, /* calls in which the effect of a fault is looked for */
 };
+
+/*
+ * A superblock whose writing was cut short is no damage, and yet not in all its places: until two
+ * further checkpoints check may say so.
+ */
+#define SUPERBLOCK_CLASSES (1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY)
 
 /* Seeds of the openings of one medium, which must differ. */
 enum { SEED_FIXTURE = 21, SEED_WORKLOAD = 22, SEED_RECOVERY = 23, SEED_SECOND = 24 };
@@ -69,31 +76,51 @@ struct trial_base {
 	int64_t now_ns;
 };
 
-/* What an operation's answer means for the model. */
-static int
-run_op(struct op_runner *runner, struct oracle *model, const struct op *op, int64_t now_ns,
-	bool may_be_damaged, char text[TEXT_BYTES])
+enum answer_kind { ANSWER_RIGHT, ANSWER_REFUSED, ANSWER_WRONG };
+
+enum tolerance {
+	TOLERATE_DAMAGE = 1 << 0, /* what cannot be read cannot be changed */
+	TOLERATE_FULL = 1 << 1,   /* a damaged allocation block closes its groups, maybe all */
+};
+
+/* A replay tells what it does. */
+static void
+tell_op(const char *when, size_t number, const struct op *op)
 {
+	char line[TEXT_BYTES];
+
+	op_print(op, line, sizeof line);
+	printf("%s %zu: %s\n", when, number, line);
+}
+
+/* Runs an operation on volume and model; one that the volume may refuse is not applied to either.
+ */
+static enum answer_kind
+run_op(struct op_runner *runner, struct oracle *model, const struct op *op, int64_t now_ns,
+	uint32_t tolerance, char text[TEXT_BYTES])
+{
+	const bool frees = op->type == OP_UNLINK || op->type == OP_SYNC || op->type == OP_SETTLE;
 	char line[TEXT_BYTES / 2];
 	uint64_t id;
 	int got = op_run(runner, op, &id);
 	int wanted;
 
-	if (got == COP_ENOSPC && op->type != OP_UNLINK && op->type != OP_SYNC)
-		return 0;
-	if (may_be_damaged && (err_is_damage(got) || got == COP_EIO || got == COP_EROFS))
-		return 0;
+	if (got == COP_ENOSPC && (!frees || tolerance & TOLERATE_FULL))
+		return ANSWER_REFUSED;
+	if (tolerance & TOLERATE_DAMAGE &&
+		(err_is_damage(got) || got == COP_EIO || got == COP_EROFS))
+		return ANSWER_REFUSED;
 	wanted = oracle_apply(model, op, now_ns);
 	if (got != wanted) {
 		op_print(op, line, sizeof line);
 		snprintf(text, TEXT_BYTES, "%s: the answer is %s (%s), not %s", line,
 			got ? cop_error_name(got) : "0", got ? cop_error_text() : "",
 			wanted ? cop_error_name(wanted) : "0");
-		return COP_EFORMAT;
+		return ANSWER_WRONG;
 	}
 	if (id)
 		oracle_learn_id(model, op->path, id);
-	return 0;
+	return ANSWER_RIGHT;
 }
 
 static int
@@ -109,6 +136,22 @@ make_model(struct world *world, struct oracle **out_model)
 	return 0;
 }
 
+/* The fixture is worth what it covers. */
+static int
+must_have_form(struct op_runner *runner, const char *path, enum cop_content_form form)
+{
+	struct cop_attr attr = COP_INIT(attr);
+	struct cop_object *object = NULL;
+	int err = op_resolve(runner, path, &object);
+
+	if (!err)
+		err = cop_stat(object, &attr);
+	cop_release(object);
+	if (!err && attr.form != form)
+		err = fail(COP_EINVAL, "fixture: %s has form %d", path, (int)attr.form);
+	return err;
+}
+
 static int
 run_fixture(struct trial_base *base, struct world *world, struct op_runner *runner)
 {
@@ -119,10 +162,19 @@ run_fixture(struct trial_base *base, struct world *world, struct op_runner *runn
 
 	while (!err && workload_next(fixture, base->model, &op)) {
 		world->now_ns += STEP_NS;
-		err = run_op(runner, base->model, &op, world->now_ns, false, text);
-		if (err)
-			err = fail(err, "fixture: %s", text);
+		if (run_op(runner, base->model, &op, world->now_ns, 0, text) != ANSWER_RIGHT)
+			err = fail(COP_EINVAL, "fixture: %s", text);
 	}
+	if (!err)
+		err = must_have_form(runner, "/inline", COP_FORM_INLINE);
+	if (!err)
+		err = must_have_form(runner, "/extents", COP_FORM_EXTENTS);
+	if (!err)
+		err = must_have_form(runner, "/many", COP_FORM_EXTENTS);
+	if (!err)
+		err = must_have_form(runner, "/tree", COP_FORM_TREE);
+	if (!err)
+		err = must_have_form(runner, "/large", COP_FORM_TREE);
 	base->now_ns = world->now_ns;
 	workload_free(fixture);
 	return err;
@@ -199,6 +251,7 @@ struct trial {
 	struct checkpoint_range *checkpoints;
 	size_t checkpoint_count;
 	size_t checkpoint_capacity;
+	uint64_t cuts_since_fault;
 	struct rng rng; /* which cuts get which probes */
 };
 
@@ -220,19 +273,26 @@ struct judgement {
 	uint32_t allowed_classes; /* bits of problems that check may find */
 	bool is_second;           /* the cut came in recovery: go no deeper */
 
+	/* The newest checkpoint was destroyed: what is the newest now had its predecessor
+	 * overwritten, rightly. So check finds that one damaged, and what it used may be unknown,
+	 * so that nothing is allocatable. */
+	bool is_fallback;
+
 	/* Cuts of recovery and what came after it. */
 	struct history after; /* its first state is the one that was recovered */
+	size_t promised;      /* state of it that a sync has made durable */
 	struct cut second[SECOND_CUTS_MAX];
 	size_t second_count;
 	uint64_t calls;
-	struct rng rng;
+	struct rng second_rng; /* which of them are cut */
+	struct rng rng;        /* what is done after recovery: the same in a replay */
 };
 
 static bool judge(void *context, struct sim_medium *medium, struct enumerate_run *run);
 
 static bool
 check_medium(struct judgement *judgement, struct sim_medium *medium, struct enumerate_run *run,
-	const char *when)
+	const char *when, uint32_t allowed_classes)
 {
 	struct world_check check;
 	int err = world_check(medium, &check);
@@ -241,9 +301,14 @@ check_medium(struct judgement *judgement, struct sim_medium *medium, struct enum
 		enumerate_blame(run, "%s, check: %s", when, cop_error_text());
 		return false;
 	}
-	if (check.classes & ~judgement->allowed_classes) {
+	if (!judgement->is_fallback)
+		check.classes |= check.previous_classes;
+	if (check.classes & ~(allowed_classes | judgement->allowed_classes)) {
+		uint32_t worst = (uint32_t)__builtin_ctz(
+			check.classes & ~(allowed_classes | judgement->allowed_classes));
+
 		enumerate_blame(run, "%s, check finds %" PRIu64 " problems: %s", when,
-			check.problems, check.first);
+			check.problems, check.first[worst]);
 		return false;
 	}
 	return true;
@@ -293,7 +358,7 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 			return;
 		place = 0;
 	} else if (place >= SECOND_CUTS_MAX) {
-		place = rng_below(&judgement->rng, judgement->calls);
+		place = rng_below(&judgement->second_rng, judgement->calls);
 		if (place >= SECOND_CUTS_MAX)
 			return;
 	}
@@ -302,10 +367,18 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 	sim_free(cut->medium);
 	*cut = (struct cut){ .call = judgement->calls };
 	cut->last = judgement->after.count;
-	cut->first = judgement->after.first;
+	cut->first = judgement->promised;
 	if (sim_clone(medium, &cut->medium) != 0)
 		must_have(NULL);
 	judgement->second_count = max_u64(judgement->second_count, place + 1);
+}
+
+static uint32_t
+tolerance_of(const struct judgement *judgement)
+{
+	if (judgement->allow)
+		return TOLERATE_DAMAGE | TOLERATE_FULL;
+	return judgement->is_fallback ? TOLERATE_FULL : 0;
 }
 
 /* Twenty more operations, a sync and a settle, each with the answer that the model gives. */
@@ -316,6 +389,7 @@ go_on(struct judgement *judgement, struct world *world, struct enumerate_run *ru
 	struct op_runner runner;
 	struct op op;
 	char text[TEXT_BYTES];
+	enum answer_kind answer;
 	bool sound = op_runner_init(&runner, world->volume) == 0;
 
 	if (!sound)
@@ -327,13 +401,15 @@ go_on(struct judgement *judgement, struct world *world, struct enumerate_run *ru
 		if (i >= FOLLOW_UPS)
 			op = (struct op){ .type = i == FOLLOW_UPS ? OP_SYNC : OP_SETTLE };
 		world->now_ns += STEP_NS;
-		sound = run_op(&runner, model, &op, world->now_ns, judgement->allow != 0, text) ==
-			0;
+		if (judgement->trial->replay)
+			tell_op("after recovery", after->count, &op);
+		answer = run_op(&runner, model, &op, world->now_ns, tolerance_of(judgement), text);
 		history_push(after, model);
+		sound = answer != ANSWER_WRONG;
 		if (!sound)
 			enumerate_blame(run, "after recovery: %s", text);
-		else if (op.type == OP_SYNC || op.type == OP_SETTLE)
-			history_forget(after, after->count - 1);
+		else if (answer == ANSWER_RIGHT && (op.type == OP_SYNC || op.type == OP_SETTLE))
+			judgement->promised = after->count - 1;
 	}
 	op_runner_fini(&runner);
 	return sound;
@@ -360,11 +436,11 @@ ends_well(struct judgement *judgement, struct world *world, struct sim_medium *m
 			enumerate_blame(run, "after twenty more: %s", why);
 	}
 	snapshot_free(found);
-	if (world_close(world) != 0 && sound && judgement->allow == 0) {
+	if (world_close(world) != 0 && sound && tolerance_of(judgement) == 0) {
 		enumerate_blame(run, "closing after twenty more: %s", cop_error_text());
 		sound = false;
 	}
-	return sound && check_medium(judgement, medium, run, "after twenty more");
+	return sound && check_medium(judgement, medium, run, "after twenty more", 0);
 }
 
 static void
@@ -403,7 +479,7 @@ judge_second_cuts(struct judgement *first, struct enumerate_run *run)
 		int err;
 
 		second.history = &first->after;
-		second.first = max_u64(first->second[i].first, first->after.first);
+		second.first = first->second[i].first;
 		second.last = min_u64(first->second[i].last, first->after.count - 1);
 		second.is_second = true;
 		second.after = (struct history){ 0 };
@@ -449,6 +525,12 @@ judge_open_volume(struct judgement *judgement, struct world *world, struct sim_m
 	return false;
 }
 
+static bool
+has_write_fault(const struct trial *trial)
+{
+	return trial->scenario.fault == FAULT_LOSE || trial->scenario.fault == FAULT_MISDIRECT;
+}
+
 /* enumerate_judge: recovers from a crash state as any user would. */
 static bool
 judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
@@ -462,13 +544,15 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	bool sound;
 
 	judgement->after = (struct history){ 0 };
+	judgement->promised = 0;
 	judgement->calls = 0;
 	judgement->second_count = 0;
 	memset(judgement->second, 0, sizeof judgement->second);
 	rng_seed(&judgement->rng, judgement->trial->scenario.seed + judgement->first);
-	if (!check_medium(judgement, medium, run, "after the crash"))
+	rng_seed(&judgement->second_rng, judgement->first);
+	if (!check_medium(judgement, medium, run, "after the crash", SUPERBLOCK_CLASSES))
 		return false;
-	if (!judgement->is_second)
+	if (!judgement->is_second && !has_write_fault(judgement->trial))
 		sim_set_hook(medium, before_second_call, judgement);
 	if (world_open(&world, medium, &options) != 0) {
 		enumerate_blame(run, "recovery: %s", cop_error_text());
@@ -648,7 +732,8 @@ judge_fallback(struct trial *trial, const struct cut *cut)
 	struct judgement judgement = {
 		.trial = trial,
 		.history = &trial->history,
-		.allowed_classes = 1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY,
+		.allowed_classes = SUPERBLOCK_CLASSES,
+		.is_fallback = true,
 	};
 	struct sim_medium *medium = NULL;
 	struct superblock previous;
@@ -692,12 +777,26 @@ judge_cut(struct trial *trial, const struct cut *cut)
 
 /* ---- Running the workload ------------------------------------------------------------------- */
 
+/* Until a fault strikes all is as without it; what it has done shows in any cut soon after. */
+static bool
+is_worth_a_cut(struct trial *trial, struct sim_medium *medium)
+{
+	if (sim_faults_struck(medium) == 0)
+		return false;
+	if (trial->replay)
+		return true;
+	trial->cuts_since_fault++;
+	return trial->cuts_since_fault <= CUTS_AFTER_FAULT && rng_below(&trial->rng, 8) == 0;
+}
+
 static void
 capture(struct trial *trial, struct sim_medium *medium, uint64_t call)
 {
 	struct cut *cut;
 
 	if (!trial->is_capturing)
+		return;
+	if (has_write_fault(trial) && !is_worth_a_cut(trial, medium))
 		return;
 	trial->cuts =
 		must_grow(trial->cuts, trial->cut_count, &trial->cut_capacity, sizeof *trial->cuts);
@@ -775,9 +874,11 @@ static bool
 run_next(struct trial *trial, struct workload *workload, struct sim_medium *medium, int *out_err)
 {
 	struct oracle *model = oracle_copy(history_newest(&trial->history));
-	bool is_faulty = trial->scenario.fault != FAULT_NONE;
+	uint32_t tolerance =
+		trial->scenario.fault == FAULT_NONE ? 0 : TOLERATE_DAMAGE | TOLERATE_FULL;
 	uint64_t before = generation_of(trial);
 	char text[TEXT_BYTES];
+	enum answer_kind answer;
 	struct op op;
 
 	if (!workload_next(workload, model, &op)) {
@@ -785,24 +886,27 @@ run_next(struct trial *trial, struct workload *workload, struct sim_medium *medi
 		return false;
 	}
 	trial->world.now_ns += STEP_NS;
-	*out_err = run_op(&trial->runner, model, &op, trial->world.now_ns, is_faulty, text);
+	if (trial->replay)
+		tell_op("workload", trial->history.count, &op);
+	answer = run_op(&trial->runner, model, &op, trial->world.now_ns, tolerance, text);
 	history_push(&trial->history, model);
-	if (*out_err) {
+	if (answer == ANSWER_WRONG) {
 		trial->scenario.cut = 0;
 		trial->options->violation(trial->options->context, &trial->scenario, text);
 		atomic_fetch_add(&trial->options->tally->violations, 1);
-		*out_err = 0;
 		return false;
 	}
 	if (!sim_is_on(medium))
 		return false;
 	note_checkpoints(trial, before);
-	if (op.type == OP_SYNC || op.type == OP_SETTLE) {
+	if (answer == ANSWER_RIGHT && (op.type == OP_SYNC || op.type == OP_SETTLE)) {
 		trial->acknowledged = trial->history.count - 1;
 		trial->is_capturing = true;
 	}
 	*out_err = judge_cuts(trial);
 	history_forget(&trial->history, oldest_needed(trial));
+	if (trial->cuts_since_fault > CUTS_AFTER_FAULT)
+		return false;
 	return *out_err == 0 && !trial->options->is_over(trial->options->context);
 }
 

@@ -12,7 +12,7 @@ enum {
 	OBJECTS_WANTED = 40,
 	SHAPE_OPS_MAX = 4,
 	SHAPE_COUNT_MAX = 128,
-	RANDOM_EVERY = 16,
+	RANDOM_EVERY = 4,
 };
 
 /* ---- The fixture ---------------------------------------------------------------------------- */
@@ -88,7 +88,7 @@ static const struct op fixture_head[] = {
 };
 
 /* After the head: every other block of two files, and many names of one object in a directory. */
-enum { FIXTURE_MANY = 12, FIXTURE_TREE = 90, FIXTURE_NAMES = 60 };
+enum { FIXTURE_MANY = 6, FIXTURE_TREE = 40, FIXTURE_NAMES = 40 };
 
 static bool
 fixture_op(size_t index, struct op *out_op)
@@ -163,7 +163,7 @@ static const struct shape shapes[] = {
 	{ { LENGTH("/extents", 50) } },
 	{ { LENGTH("/extents", 0) } },
 	{ { LENGTH("/extents", 1000000) } },
-	{ { LENGTH("/tree", 8192 * 40 + 10) } },
+	{ { LENGTH("/tree", 8192 * 30 + 10) } },
 	{ { LENGTH("/tree", 3) } },
 	{ { LENGTH("/tree", 0) } },
 	{ { LENGTH("/tree", UINT64_C(1) << 40) } },
@@ -173,7 +173,7 @@ static const struct shape shapes[] = {
 	{ { PUNCH("/inline", 10, 20) } },
 	{ { PUNCH("/extents", 4096, 8192) } },
 	{ { PUNCH("/extents", 100, 9000) } },
-	{ { PUNCH("/tree", 8192 * 5, 8192 * 60) } },
+	{ { PUNCH("/tree", 8192 * 5, 8192 * 30) } },
 	{ { PUNCH("/tree", 0, 8192 * FIXTURE_TREE) } },
 	{ { PUNCH("/preallocated", 0, 8192) } },
 	{ { PREALLOCATE("/inline", 0, 10000, 1) } },
@@ -430,7 +430,7 @@ workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
 		return;
 	case OP_UNLINK:
 		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, 0));
-		op->flags = COP_UNLINK_FILE | COP_UNLINK_DIRECTORY;
+		op->flags = rng_below(rng, 4) ? 0 : 1U << rng_below(rng, 2);
 		return;
 	case OP_XATTR_SET:
 	case OP_XATTR_REMOVE:
@@ -543,7 +543,7 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 }
 
 /*
- * Every sixteenth is random until all pairs are through. Multiplying by a number without a common
+ * Every fourth is random until all pairs are through. Multiplying by a number without a common
  * factor visits every pair once, in no order.
  */
 void

@@ -94,7 +94,7 @@ void op_runner_fini(struct op_runner *runner);
  * Runs one operation; its answer is the result. *out_id is the number of the object that it made,
  * or 0.
  */
-MUST_CHECK int op_run(struct op_runner *runner, const struct op *op, uint64_t *out_id);
+int op_run(struct op_runner *runner, const struct op *op, uint64_t *out_id);
 
 /* The object at `path`; to be released. */
 MUST_CHECK int op_resolve(

@@ -350,9 +350,9 @@ apply_unlink(struct oracle *oracle, const struct op *op, int64_t now_ns)
 	if (err)
 		return err;
 	is_directory = oracle->nodes[object]->kind == COP_DIRECTORY;
-	if (is_directory && !(op->flags & COP_UNLINK_DIRECTORY))
+	if (is_directory && (op->flags & COP_UNLINK_FILE))
 		return COP_EISDIR;
-	if (!is_directory && !(op->flags & COP_UNLINK_FILE))
+	if (!is_directory && (op->flags & COP_UNLINK_DIRECTORY))
 		return COP_ENOTDIR;
 	if (is_directory && oracle->nodes[object]->entry_count > 0)
 		return COP_ENOTEMPTY;
@@ -530,6 +530,8 @@ write_bytes(struct node *node, uint64_t offset, uint64_t seed, uint64_t bytes)
 static void
 zero_bytes(struct node *node, uint64_t offset, uint64_t end)
 {
+	if (end <= offset)
+		return;
 	for (size_t i = block_place(node, offset / COP_BLOCK_BYTES); i < node->block_count;) {
 		uint64_t first = node->blocks[i].index * COP_BLOCK_BYTES;
 		uint64_t from = max_u64(first, offset);
@@ -607,10 +609,9 @@ apply_preallocate(struct oracle *oracle, uint32_t object, const struct op *op, i
 	if (op->bytes == 0)
 		return 0;
 	node = own(oracle, object);
-	if (op->flags && op->offset + op->bytes > node->length) {
-		node->length = op->offset + op->bytes;
-		node->modified_ns = now_ns;
-	}
+	if (op->flags)
+		node->length = max_u64(node->length, op->offset + op->bytes);
+	node->modified_ns = now_ns;
 	node->changed_ns = now_ns;
 	return 0;
 }

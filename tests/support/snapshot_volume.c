@@ -247,6 +247,27 @@ read_object(struct walker *walker, struct cop_object *object, struct snapshot_en
 		list_directory(walker, object, entry);
 }
 
+/*
+ * Another name of the object that was read before this one, as in a directory full of links: the
+ * same handle gives the same answers, so they are copied.
+ */
+static bool
+copy_last(struct walker *walker, struct snapshot_entry *entry, uint64_t id)
+{
+	const struct snapshot_entry *last = entry - 1;
+	char *path = entry->path;
+
+	if (last < walker->snapshot->entries || last->id != id || last->kind == COP_DIRECTORY)
+		return false;
+	*entry = *last;
+	entry->path = path;
+	entry->blocks = NULL;
+	entry->block_count = 0;
+	for (size_t i = 0; i < last->block_count; i++)
+		snapshot_add_block(entry, last->blocks[i].index, last->blocks[i].hash);
+	return true;
+}
+
 /* Names must lead where the listing says. */
 static void
 read_pending(struct walker *walker, const struct pending *pending)
@@ -265,7 +286,7 @@ read_pending(struct walker *walker, const struct pending *pending)
 		entry->id = pending->listed_id;
 		entry->kind = pending->listed_kind;
 		mark(entry, SNAPSHOT_NO_OBJECT, err);
-	} else {
+	} else if (!copy_last(walker, entry, pending->listed_id)) {
 		read_object(walker, object, entry);
 		if (entry->kind != pending->listed_kind && !entry->unreadable)
 			mark(entry, SNAPSHOT_NO_OBJECT, COP_EFORMAT);

@@ -90,11 +90,15 @@ static void
 note_problem(void *context, const struct cop_problem *problem)
 {
 	struct world_check *check = context;
+	char *first = check->first[problem->class_ % WORLD_CLASSES];
 
-	check->classes |= 1U << problem->class_;
-	if (check->first[0])
+	if (strstr(problem->text, "before the newest") || strstr(problem->text, "the previous"))
+		check->previous_classes |= 1U << problem->class_;
+	else
+		check->classes |= 1U << problem->class_;
+	if (first[0])
 		return;
-	snprintf(check->first, sizeof check->first,
+	snprintf(first, sizeof check->first[0],
 		"class %d, object %" PRIu64 " (%s), block %" PRIu64 ": %s", (int)problem->class_,
 		problem->object, problem->path ? problem->path : "-", problem->block,
 		problem->text);

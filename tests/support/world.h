@@ -38,17 +38,20 @@ MUST_CHECK int world_open(
 	struct world *world, struct sim_medium *medium, const struct world_options *options);
 
 /* With a checkpoint. The world is closed in any case. */
-MUST_CHECK int world_close(struct world *world);
+int world_close(struct world *world);
 
 /* As a process that is killed. */
 void world_abandon(struct world *world);
+
+enum { WORLD_CLASSES = COP_PROBLEM_COPY + 1 };
 
 /* What a check of the whole volume found. */
 struct world_check {
 	uint64_t problems;
 	struct cop_check_result result;
-	char first[256];  /* the first problem, as a sentence */
-	uint32_t classes; /* bit n: a problem of class n */
+	char first[WORLD_CLASSES][200]; /* the first problem of each class, as a sentence */
+	uint32_t classes;               /* bit n: a problem of class n in the newest checkpoint */
+	uint32_t previous_classes;      /* likewise in the one before it */
 };
 
 MUST_CHECK int world_check(struct sim_medium *medium, struct world_check *out_check);

@@ -93,6 +93,10 @@ content_is_what_was_written_with_zeros_around_it(void **state)
 	assert_int_equal(file->block_count, 1);
 	assert_int_equal(file->blocks[0].hash, hash_of(block));
 
+	/* A punch past the end touches nothing. */
+	assert_int_equal(on_path(oracle, OP_PUNCH, "/f", 9100, 100, 0), 0);
+	assert_int_equal(entry_of(oracle, "/f")->block_count, 1);
+
 	assert_int_equal(on_path(oracle, OP_PUNCH, "/f", 0, 4096, 0), 0);
 	assert_int_equal(entry_of(oracle, "/f")->block_count, 0);
 	oracle_free(oracle);
