@@ -52,7 +52,8 @@ tell(struct checker *checker, const struct finding *finding, struct problem_kind
 	struct cop_problem problem = COP_INIT(problem);
 
 	if (kind->count > REPORTS_OF_A_KIND_MAX) {
-		(void)snprintf(kind->text, sizeof kind->text, "%s", text);
+		(void)snprintf(
+			kind->text, sizeof kind->text, "%.*s", (int)sizeof kind->text - 1, text);
 		return;
 	}
 	problem.class_ = finding->class_;
