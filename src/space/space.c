@@ -100,6 +100,7 @@ space_free_all(struct space *space)
 	space__list_free(&space->open_list);
 	space__list_free(&space->frozen_list);
 	space__list_free(&space->awaiting_list);
+	space__window_free(space->window);
 	free(space->pairs);
 	free(space->singles);
 	mutex_fini(&space->mutex);

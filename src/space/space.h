@@ -170,8 +170,18 @@ void space_take_node(struct space *space, uint32_t copies, uint64_t *out_addr, u
 void space_freeze(struct space *space, uint64_t next_generation, uint64_t *out_free_blocks,
 	uint64_t *out_awaiting_blocks);
 
-/* Applies the frozen lists and writes bitmaps and allocation tree, stamped with the frozen
- * generation. Not flushed. An error leaves the volume read-only: it is not called again. */
+/*
+ * After a freeze: reads the bitmaps that the frozen lists concern, and sets aside the memory that
+ * writing takes. COP_ENOMEM: nothing has changed, and it can be called again. COP_EIO: a bitmap
+ * that must change cannot be read; it will not be until the volume is opened again.
+ */
+MUST_CHECK int space_prepare_write(struct space *space);
+
+/*
+ * Applies the frozen lists and writes bitmaps and allocation tree, stamped with the frozen
+ * generation. Not flushed. Does what space_prepare_write() does unless that was called; after it,
+ * only the device can fail. An error leaves the volume read-only: it is not called again.
+ */
 MUST_CHECK int space_write(struct space *space, struct space_descriptor *out_root);
 
 /*

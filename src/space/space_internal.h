@@ -35,6 +35,7 @@ enum {
 
 struct space_inner;
 struct space_ag;
+struct space_window;
 
 struct space_entry {
 	struct space_descriptor descriptor; /* in force; generation 0 is filled in */
@@ -136,8 +137,9 @@ struct space {
 	size_t memory_bytes;
 
 	uint64_t open_generation;
-	uint64_t frozen_generation; /* 0: nothing is frozen */
-	bool frozen_is_applied;     /* `used` of the AGs, and the awaiting lists, show it */
+	uint64_t frozen_generation;  /* 0: nothing is frozen */
+	struct space_window *window; /* owned; not NULL: the frozen generation can be written */
+	bool frozen_is_applied;      /* `used` of the AGs, and the awaiting lists, show it */
 	unsigned open_side;
 	struct space_ag *born_ags[2];
 	struct space_ag *dirty_ags;
@@ -250,6 +252,10 @@ void space__list_append(struct run_list *list, struct run_list *tail);
 /* Its chunk is spare again; list->blocks is the caller's. */
 void space__list_drop_head(struct space *space, struct run_list *list);
 void space__list_free(struct run_list *list);
+
+/* ---- write.c -------------------------------------------------------------------------------- */
+
+void space__window_free(struct space_window *window); /* NULL is accepted */
 
 /* ---- space.c -------------------------------------------------------------------------------- */
 

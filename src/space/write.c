@@ -63,10 +63,9 @@ apply_births(struct space *space)
 /*
  * A run whose blocks are not all used was freed by a damaged tree, and one in an AG that damage has
  * closed has no bitmap: nothing happens to it. It stays used; that is the safe side, and a check
- * finds it. Where only the device failed to read the bitmap the checkpoint fails: what it names
- * is sound, and the next opening may read it.
+ * finds it.
  */
-static int
+static void
 apply_release(struct space *space, struct run_chunk *chunk, struct run *run)
 {
 	struct space_ag *ag = space__peek_ag(space, run->addr / space->geometry.ag_blocks);
@@ -76,41 +75,30 @@ apply_release(struct space *space, struct run_chunk *chunk, struct run *run)
 		assert(ag->is_dirty);
 		bitmap_clear(ag->used, first, run->blocks);
 		ag->used_blocks -= run->blocks;
-		return 0;
+		return;
 	}
-	if (!ag && space__was_unread(space, run->addr / space->geometry.ag_blocks))
-		return fail(COP_EIO, "a bitmap that must change cannot be read");
 	chunk->blocks -= run->blocks;
 	space->frozen_list.blocks -= run->blocks;
 	space->used_blocks += run->blocks;
 	run->blocks = 0;
-	return 0;
 }
 
-/* May read. One chunk at a time, so that nobody waits long for the lock. */
-static int
+/* One chunk at a time, so that nobody waits long for the lock. */
+static void
 apply_releases(struct space *space)
 {
 	for (struct run_chunk *chunk = space->frozen_list.head; chunk; chunk = chunk->next) {
-		int err = space__hold_ags(space, chunk->runs, chunk->count);
-
-		if (err)
-			return err;
-		for (size_t i = 0; i < chunk->count; i++) {
-			err = apply_release(space, chunk, &chunk->runs[i]);
-			if (err)
-				return err;
-		}
+		for (size_t i = 0; i < chunk->count; i++)
+			apply_release(space, chunk, &chunk->runs[i]);
 		mutex_unlock(&space->mutex);
 		mutex_lock(&space->mutex);
 	}
-	return 0;
 }
 
 /* ---- Writing -------------------------------------------------------------------------------- */
 
 /* Blocks on their way; only the thread that writes the checkpoint has it. */
-struct window {
+struct space_window {
 	struct device *dev;
 	uint8_t *blocks;
 	size_t count;
@@ -119,7 +107,7 @@ struct window {
 
 /* No lock held. Writes what is in the window. */
 static int
-window_flush(struct window *window)
+window_flush(struct space_window *window)
 {
 	struct device_io *ios[SPACE_LOADS_MAX];
 	int err = 0;
@@ -138,7 +126,7 @@ window_flush(struct window *window)
 }
 
 static uint8_t *
-window_block(struct window *window)
+window_block(struct space_window *window)
 {
 	return window->blocks + window->count * BLOCK_BYTES;
 }
@@ -158,8 +146,8 @@ next_slot(const struct space_descriptor *descriptor)
 
 /* The block in the window is `entry`'s new image: its descriptor follows. */
 static void
-window_add(struct space *space, struct window *window, struct space_entry *entry, uint32_t level,
-	uint64_t index, uint64_t free_blocks, uint8_t longest_class)
+window_add(struct space *space, struct space_window *window, struct space_entry *entry,
+	uint32_t level, uint64_t index, uint64_t free_blocks, uint8_t longest_class)
 {
 	struct space_place place = { &space->geometry, space->uuid, level, index };
 	uint8_t *block = window_block(window);
@@ -179,7 +167,7 @@ window_add(struct space *space, struct window *window, struct space_entry *entry
 }
 
 static void
-add_bitmap(struct space *space, struct window *window, struct space_ag *ag)
+add_bitmap(struct space *space, struct space_window *window, struct space_ag *ag)
 {
 	uint8_t *block = window_block(window);
 
@@ -192,7 +180,7 @@ add_bitmap(struct space *space, struct window *window, struct space_ag *ag)
 
 /* The parameters of the format stand at the start of an AG from its first bitmap on. */
 static void
-add_parameters(struct space *space, struct window *window, uint64_t ag)
+add_parameters(struct space *space, struct space_window *window, uint64_t ag)
 {
 	memcpy(window_block(window), space->parameters, BLOCK_BYTES);
 	device_io_init(&window->ios[window->count], DEVICE_WRITE, ag * space->geometry.ag_blocks, 1,
@@ -201,7 +189,7 @@ add_parameters(struct space *space, struct window *window, uint64_t ag)
 }
 
 static void
-add_inner(struct space *space, struct window *window, struct space_inner *inner)
+add_inner(struct space *space, struct space_window *window, struct space_inner *inner)
 {
 	struct space_place place = { &space->geometry, space->uuid, inner->level, inner->index };
 	struct space_descriptor below[SPACE_FANOUT];
@@ -256,7 +244,7 @@ next_dirty(struct space *space, uint32_t level, uint64_t *index)
 
 /* All blocks of one level. Bits of the blocks at this level are done with. */
 static int
-write_level(struct space *space, struct window *window, uint32_t level)
+write_level(struct space *space, struct space_window *window, uint32_t level)
 {
 	struct space_entry *entry;
 	int err = 0;
@@ -283,25 +271,92 @@ write_level(struct space *space, struct window *window, uint32_t level)
 static int
 write_tree(struct space *space)
 {
-	struct window *window;
 	int err = 0;
 
-	window = calloc(1, sizeof *window);
-	if (!window)
-		return fail(COP_ENOMEM, "writing the allocation tree");
-	window->dev = space->dev;
-	window->blocks = block_buffer_alloc(SPACE_LOADS_MAX);
-	if (!window->blocks)
-		err = fail(COP_ENOMEM, "writing the allocation tree");
 	for (uint32_t level = 0; !err && level <= space->geometry.levels; level++)
-		err = write_level(space, window, level);
+		err = write_level(space, space->window, level);
 	if (!err) {
 		mutex_unlock(&space->mutex);
-		err = window_flush(window);
+		err = window_flush(space->window);
 		mutex_lock(&space->mutex);
 	}
+	return err;
+}
+
+/* ---- Preparing ------------------------------------------------------------------------------ */
+
+void
+space__window_free(struct space_window *window)
+{
+	if (!window)
+		return;
 	free(window->blocks);
 	free(window);
+}
+
+static int
+window_create(struct device *dev, struct space_window **out_window)
+{
+	struct space_window *window = calloc(1, sizeof *window);
+
+	if (window)
+		window->blocks = block_buffer_alloc(SPACE_LOADS_MAX);
+	if (!window || !window->blocks) {
+		space__window_free(window);
+		return fail(COP_ENOMEM, "writing the allocation tree");
+	}
+	window->dev = dev;
+	*out_window = window;
+	return 0;
+}
+
+/*
+ * May read. Where only the device failed to read a bitmap the checkpoint fails: what it names is
+ * sound, and the next opening may read it.
+ */
+static int
+prepare_releases(struct space *space, const struct run_chunk *chunk)
+{
+	int err = space__hold_ags(space, chunk->runs, chunk->count);
+
+	for (size_t i = 0; i < chunk->count && !err; i++) {
+		uint64_t ag = chunk->runs[i].addr / space->geometry.ag_blocks;
+
+		if (!space__peek_ag(space, ag) && space__was_unread(space, ag))
+			err = fail(COP_EIO, "a bitmap that must change cannot be read");
+	}
+	return err;
+}
+
+/* May read. */
+static int
+prepare_write(struct space *space)
+{
+	struct space_window *window = NULL;
+	int err;
+
+	assert(space->frozen_generation != 0);
+	if (space->window)
+		return 0;
+	err = window_create(space->dev, &window);
+	if (!err)
+		err = space__fill_spares(space, 0);
+	for (struct run_chunk *chunk = space->frozen_list.head; chunk && !err; chunk = chunk->next)
+		err = prepare_releases(space, chunk);
+	if (!err)
+		space->window = TAKE(window);
+	space__window_free(window);
+	return err;
+}
+
+int
+space_prepare_write(struct space *space)
+{
+	int err;
+
+	mutex_lock(&space->mutex);
+	err = prepare_write(space);
+	mutex_unlock(&space->mutex);
 	return err;
 }
 
@@ -311,19 +366,19 @@ space_write(struct space *space, struct space_descriptor *out_root)
 	int err;
 
 	mutex_lock(&space->mutex);
-	assert(space->frozen_generation != 0);
-	err = space__fill_spares(space, 0);
+	err = prepare_write(space);
 	if (!err) {
 		apply_births(space);
-		err = apply_releases(space);
+		apply_releases(space);
+		space->frozen_is_applied = true;
+		if (space->dirty_ags)
+			err = write_tree(space);
 	}
-	space->frozen_is_applied = !err;
-	if (!err && space->dirty_ags)
-		err = write_tree(space);
 	if (!err) {
 		space__let_go(space);
 		*out_root = space->root.descriptor;
 	}
+	space__window_free(TAKE(space->window));
 	mutex_unlock(&space->mutex);
 	return err;
 }

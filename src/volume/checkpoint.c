@@ -12,8 +12,11 @@
  * Data needs no step of its own: a transaction is applied when its data writes have completed, so
  * the first flush covers everything that the frozen generation names.
  *
- * An error after the freeze ends writing: the volume takes no more changes, and says so, until it
- * is opened again at its newest durable checkpoint.
+ * All memory that a checkpoint takes is had before its first write: what can be, before the freeze.
+ * What cannot, because only then it is known which bitmaps are concerned, is asked for after it; if
+ * there is none, the frozen generation waits for the next who wants a checkpoint. An error of the
+ * device ends writing: the volume takes no more changes, and says so, until it is opened again at
+ * its newest durable checkpoint.
  */
 
 #include "volume/volume_internal.h"
@@ -108,15 +111,6 @@ volume__ensure_standing(struct volume *volume)
 	return err;
 }
 
-/* What is being written: nodes in an array made before the freeze, and the superblock. */
-struct closing {
-	struct buffer **nodes; /* owned array */
-	size_t capacity;
-	size_t count;
-	struct superblock sb;
-	uint64_t generation;
-};
-
 static int
 nodes_make_room(struct closing *closing, size_t want)
 {
@@ -130,6 +124,22 @@ nodes_make_room(struct closing *closing, size_t want)
 	closing->nodes = grown;
 	closing->capacity = want;
 	return 0;
+}
+
+static int
+superblock_make_room(struct closing *closing)
+{
+	if (!closing->blocks)
+		closing->blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
+	return closing->blocks ? 0 : fail(COP_ENOMEM, "superblock");
+}
+
+void
+volume__closing_fini(struct closing *closing)
+{
+	free(closing->nodes);
+	free(closing->blocks);
+	*closing = (struct closing){ 0 };
 }
 
 static bool
@@ -168,9 +178,10 @@ next_slot(const struct superblock *newest, const struct superblock *previous)
 
 /* Gate exclusive, catalog path prepared, room in the array: the cut. */
 static void
-freeze(struct volume *volume, struct closing *closing)
+freeze(struct volume *volume, int64_t now_ns)
 {
 	uint64_t generation = atomic_load(&volume->generation);
+	struct closing *closing = &volume->closing;
 	struct superblock *sb = &closing->sb;
 
 	volume->taken = (struct reservation){ 0 };
@@ -185,9 +196,10 @@ freeze(struct volume *volume, struct closing *closing)
 	sb->next_object = atomic_load(&volume->next_object);
 	sb->next_job = atomic_load(&volume->next_job);
 	sb->objects = (uint64_t)atomic_load(&volume->objects_count);
-	sb->checkpoint_ns = volume_now_ns(volume);
+	sb->checkpoint_ns = now_ns;
 	closing->generation = generation;
 
+	assert(closing->count == 0);
 	assert(volume->open_node_count <= closing->capacity);
 	for (struct buffer *node = volume->open_nodes; node; node = node->owner_next) {
 		assert(node->owner_generation == generation);
@@ -205,16 +217,20 @@ freeze(struct volume *volume, struct closing *closing)
 
 /* Loads the catalog's path, makes room for the nodes, and freezes. Nothing has changed on error. */
 static int
-prepare_and_freeze(struct volume *volume, struct closing *closing)
+prepare_and_freeze(struct volume *volume)
 {
 	uint8_t bytes[CATALOG_KEY_BYTES];
 	struct view key = catalog_key(bytes, CATALOG_BRANCH, BRANCH_MAIN);
+	struct closing *closing = &volume->closing;
+	int64_t now_ns = volume_now_ns(volume);
 	struct tree_pins pins;
 	size_t want = NODE_ARRAY_SPARE;
 	bool frozen = false;
 	int err;
 
-	err = volume__ensure_standing(volume);
+	err = superblock_make_room(closing);
+	if (err == 0)
+		err = volume__ensure_standing(volume);
 	if (err)
 		return err;
 	tree_pins_init(&pins, volume->cache);
@@ -231,7 +247,7 @@ prepare_and_freeze(struct volume *volume, struct closing *closing)
 		if (want <= closing->capacity &&
 			tree_is_prepared(&volume->catalog.tree, key, &pins) &&
 			is_standing_enough(volume)) {
-			freeze(volume, closing);
+			freeze(volume, now_ns);
 			assert(reservation_covers(&volume->standing, &volume->taken));
 			volume->standing = reservation_beyond(&volume->standing, &volume->taken);
 			frozen = true;
@@ -260,8 +276,9 @@ compare_addr(const void *a, const void *b)
 }
 
 static int
-write_nodes(struct volume *volume, struct closing *closing)
+write_nodes(struct volume *volume)
 {
+	struct closing *closing = &volume->closing;
 	int err;
 
 	if (closing->count == 0)
@@ -289,11 +306,12 @@ account_for_lost(struct superblock *sb)
 }
 
 static int
-write_all(struct volume *volume, struct closing *closing)
+write_all(struct volume *volume)
 {
+	struct closing *closing = &volume->closing;
 	int err;
 
-	err = write_nodes(volume, closing);
+	err = write_nodes(volume);
 	if (err)
 		return err;
 	err = space_write(volume->space, &closing->sb.allocation);
@@ -305,7 +323,8 @@ write_all(struct volume *volume, struct closing *closing)
 		if (err)
 			return err;
 	}
-	err = volume__write_superblock(volume->dev, &volume->geometry, &closing->sb);
+	err = volume__write_superblock(
+		volume->dev, &volume->geometry, &closing->sb, closing->blocks);
 	if (err)
 		return err;
 	if (!volume->options.no_flush)
@@ -328,8 +347,10 @@ may_release(void *context, uint64_t freed_generation)
 
 /* The frozen generation is durable: its nodes may be evicted, and older blocks used again. */
 static void
-finish(struct volume *volume, struct closing *closing)
+finish(struct volume *volume)
 {
+	struct closing *closing = &volume->closing;
+
 	gate_enter_exclusive(volume->gate);
 	for (size_t i = 0; i < closing->count; i++) {
 		closing->nodes[i]->owner_prev = NULL;
@@ -344,34 +365,47 @@ finish(struct volume *volume, struct closing *closing)
 	volume->newest = closing->sb;
 	mutex_unlock(&volume->state);
 	space_durable(volume->space, may_release, volume);
+	volume__closing_fini(closing);
 	atomic_fetch_add(&volume->checkpoints, 1);
 }
 
-/*
- * One checkpoint. *out_fatal: it failed after the freeze, and the volume with it.
- */
+/* Makes the frozen generation durable. *out_fatal: it failed, and the volume with it. */
 static int
-run_checkpoint(struct volume *volume, bool *out_fatal)
+write_frozen(struct volume *volume, bool *out_fatal)
 {
-	struct closing closing = { 0 };
 	int err;
 
-	err = prepare_and_freeze(volume, &closing);
-	if (err == 0) {
-		err = write_all(volume, &closing);
-		if (err)
-			*out_fatal = true;
-		else
-			finish(volume, &closing);
+	err = space_prepare_write(volume->space);
+	if (err == COP_ENOMEM)
+		return err;
+	if (err == 0)
+		err = write_all(volume);
+	if (err) {
+		*out_fatal = true;
+		return err;
 	}
-	free(closing.nodes);
-	if (err)
-		return fail_in(err, "checkpoint");
+	finish(volume);
 
 	/* For the next one. If it cannot be had now, the next checkpoint asks again. */
 	if (volume__ensure_standing(volume) != 0)
 		err_clear();
 	return 0;
+}
+
+/* One checkpoint; before it, what an earlier one had no memory to write. */
+static int
+run_checkpoint(struct volume *volume, bool forced, bool *out_fatal)
+{
+	int err = 0;
+
+	if (volume->closing.generation != 0)
+		err = write_frozen(volume, out_fatal);
+	if (err == 0 && (forced || volume_is_dirty(volume))) {
+		err = prepare_and_freeze(volume);
+		if (err == 0)
+			err = write_frozen(volume, out_fatal);
+	}
+	return err ? fail_in(err, "checkpoint") : 0;
 }
 
 /* Waits for a running checkpoint; then runs one, if `forced` or if there is anything to save. */
@@ -393,8 +427,7 @@ checkpoint(struct volume *volume, bool forced)
 	if (err)
 		return volume__failed(volume);
 
-	if (forced || volume_is_dirty(volume))
-		err = run_checkpoint(volume, &fatal);
+	err = run_checkpoint(volume, forced, &fatal);
 
 	mutex_lock(&volume->state);
 	volume->turn_taken = false;

@@ -207,12 +207,16 @@ write_volume(struct device *dev, const struct geometry *geometry, struct superbl
 	struct format *format, int64_t now_ns)
 {
 	uint8_t parameters[COP_BLOCK_BYTES];
+	uint8_t *blocks;
 	struct run used[2];
 	size_t used_count = 0;
 	uint64_t used_blocks = 0;
 	int err;
 
+	/* What a power cut leaves is the old volume whole, or none. */
 	err = wipe_old_superblocks(dev);
+	if (err == 0)
+		err = device_flush(dev);
 	if (err)
 		return err;
 	/* Written once, so that a sync later touches no metadata of a host's file system. */
@@ -239,7 +243,11 @@ write_volume(struct device *dev, const struct geometry *geometry, struct superbl
 	err = device_flush(dev);
 	if (err)
 		return err;
-	err = volume__write_superblock(dev, geometry, sb);
+	blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
+	if (!blocks)
+		return fail(COP_ENOMEM, "superblock");
+	err = volume__write_superblock(dev, geometry, sb, blocks);
+	free(blocks);
 	if (err)
 		return err;
 	return device_flush(dev);

@@ -153,18 +153,15 @@ volume_find_superblock(
 }
 
 int
-volume__write_superblock(
-	struct device *dev, const struct geometry *geometry, const struct superblock *sb)
+volume__write_superblock(struct device *dev, const struct geometry *geometry,
+	const struct superblock *sb, uint8_t *blocks)
 {
 	uint32_t places = geometry_superblock_places(geometry);
 	struct device_io ios[SUPERBLOCK_PLACES_MAX];
 	struct device_io *batch[SUPERBLOCK_PLACES_MAX];
-	uint8_t *blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
 	int err = 0;
 
 	assert(places <= SUPERBLOCK_PLACES_MAX);
-	if (!blocks)
-		return fail(COP_ENOMEM, "superblock");
 	memset(blocks, 0, (size_t)SUPERBLOCK_PLACES_MAX * BLOCK_BYTES);
 	for (uint32_t place = 0; place < places; place++) {
 		struct superblock copy = *sb;
@@ -183,7 +180,6 @@ volume__write_superblock(
 			err = fail(
 				ios[place].result, "%s: writing the superblock", device_name(dev));
 	}
-	free(blocks);
 	return err;
 }
 
@@ -436,6 +432,7 @@ volume_close(struct volume *volume)
 		assert(!volume->trees[i]);
 	if (volume->space)
 		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 });
+	volume__closing_fini(&volume->closing);
 	space_free_all(volume->space);
 	cache_free(volume->cache);
 	gate_free(volume->gate);

@@ -42,6 +42,19 @@ struct reservation {
 	uint64_t blocks; /* of the nodes, copies counted */
 };
 
+/*
+ * A checkpoint that is being made. It is whole from the freeze on; if there is no memory to write
+ * it, it waits here for the next who wants one.
+ */
+struct closing {
+	uint64_t generation;   /* 0: nothing is frozen */
+	struct buffer **nodes; /* owned array */
+	size_t capacity;
+	size_t count;
+	uint8_t *blocks; /* owned: for the superblock in all places */
+	struct superblock sb;
+};
+
 struct volume {
 	/* Set by volume_open(), never changed. */
 	struct device *dev; /* borrowed */
@@ -87,8 +100,9 @@ struct volume {
 	struct superblock newest;
 	struct superblock previous; /* generation 0: none */
 
-	/* For the catalog's update in the next checkpoints; of whoever has the turn. */
-	struct reservation standing;
+	/* Of whoever has the turn. */
+	struct closing closing;
+	struct reservation standing; /* for the catalog's update in the next checkpoints */
 
 	/* Guarded by `visit_lock`, rank LOCK_VISITS. Oldest first. */
 	struct mutex visit_lock;
@@ -158,6 +172,7 @@ MUST_CHECK int volume__failed(struct volume *volume);
 /* ---- checkpoint.c */
 
 MUST_CHECK int volume__checkpoint_forced(struct volume *volume);
+void volume__closing_fini(struct closing *closing);
 
 /* The turn is the caller's: sets aside what the catalog's update takes. */
 MUST_CHECK int volume__ensure_standing(struct volume *volume);
@@ -168,8 +183,9 @@ MUST_CHECK int volume__random(int (*random)(void *context, void *buffer, size_t 
 	void *context, struct rng *out_rng);
 int64_t volume__clock(int64_t (*clock_ns)(void *context), void *context);
 
-/* Writes `sb` into slot sb->slot of every place, at once; not flushed. */
-MUST_CHECK int volume__write_superblock(
-	struct device *dev, const struct geometry *geometry, const struct superblock *sb);
+/* Writes `sb` into slot sb->slot of every place, at once; not flushed. `blocks` is memory for
+ * SUPERBLOCK_PLACES_MAX of them. */
+MUST_CHECK int volume__write_superblock(struct device *dev, const struct geometry *geometry,
+	const struct superblock *sb, uint8_t *blocks);
 
 #endif

@@ -1,4 +1,5 @@
 #include "base/random.h"
+#include "support/alloc.h"
 #include "volume/volume_internal.h"
 #include "world.h"
 
@@ -91,6 +92,195 @@ a_failed_write_ends_writing_and_says_so(void **state)
 	world_end(&world);
 }
 
+/*
+ * On a device that takes no memory itself: whatever allocation of a checkpoint fails, everything is
+ * as it was, and the next one makes all of it durable.
+ */
+static void
+a_checkpoint_without_memory_is_made_again(void **state)
+{
+	struct world world = { .in_memory = true };
+	bool was_whole = false;
+	uint32_t failures_frozen = 0;
+
+	(void)state;
+	world_format(&world, 32 << 20, 0);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(world_put(&world, i, 0, 500), 0);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+
+	for (uint64_t nth = 1; !was_whole; nth++) {
+		uint64_t generation;
+		uint64_t allocations;
+		int err;
+
+		/* Opened anew, so that bitmaps must be read for what is freed. */
+		world_reopen(&world);
+		for (uint32_t i = 0; i < 40; i++)
+			assert_int_equal(world_put(&world, i * 25, (uint8_t)nth, 500), 0);
+		assert_int_equal(world_put(&world, 2000, (uint8_t)nth, 10), 0);
+
+		generation = volume_generation(world.volume);
+		allocations = alloc_count();
+		alloc_fail_nth(nth);
+		err = volume_checkpoint(world.volume);
+		alloc_fail_nth(0);
+		was_whole = alloc_count() - allocations < nth;
+		if (err) {
+			assert_int_equal(err, COP_ENOMEM);
+			assert_true(volume_is_dirty(world.volume));
+			if (volume_generation(world.volume) > generation)
+				failures_frozen++;
+		}
+		assert_int_equal(world_put(&world, 2001, (uint8_t)nth, 10), 0);
+		assert_int_equal(volume_checkpoint(world.volume), 0);
+		assert_false(volume_is_dirty(world.volume));
+		space_check(volume_space(world.volume));
+
+		world_reopen(&world);
+		for (uint32_t i = 0; i < 40; i++)
+			assert_int_equal(world_get(&world, i * 25), (uint8_t)nth);
+		assert_int_equal(world_get(&world, 2000), (uint8_t)nth);
+		assert_int_equal(world_get(&world, 2001), (uint8_t)nth);
+		space_check(volume_space(world.volume));
+	}
+	assert_true(failures_frozen > 0); /* both kinds were met */
+	world_end(&world);
+}
+
+/* Nothing can be written until memory is there: the volume lives on, and loses nothing. */
+static void
+commits_go_on_while_a_frozen_generation_waits(void **state)
+{
+	struct world world = { .in_memory = true };
+
+	(void)state;
+	world_format(&world, 16 << 20, 0);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(world_put(&world, i, 0, 500), 0);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	world_reopen(&world);
+	for (uint8_t round = 1; round < 20; round++) {
+		uint64_t generation = volume_generation(world.volume);
+		uint64_t allocations = 0;
+
+		for (uint32_t i = 0; i < 1000; i++)
+			assert_int_equal(world_put(&world, i, round, 500), 0);
+		while (volume_generation(world.volume) == generation) {
+			int err;
+
+			alloc_fail_from(++allocations);
+			err = volume_checkpoint(world.volume);
+			alloc_fail_nth(0);
+			if (err == 0)
+				break;
+			assert_int_equal(err, COP_ENOMEM);
+		}
+		assert_int_equal(world_get(&world, 999), round);
+		if (round % 4 == 0)
+			assert_int_equal(world_delete(&world, 999), 0);
+	}
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	world_reopen(&world);
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_int_equal(world_get(&world, i), 19);
+	space_check(volume_space(world.volume));
+	world_end(&world);
+}
+
+static uint32_t
+choose_at_random(void *context, uint32_t alternatives, uint64_t sector)
+{
+	(void)sector;
+	return (uint32_t)rng_below(context, alternatives);
+}
+
+/* Every device call of a checkpoint fails once: afterwards there is the state before or after. */
+static void
+a_failed_device_call_leaves_before_or_after(void **state)
+{
+	static const enum sim_fault_kind kinds[] = { SIM_FAIL_WRITE, SIM_FAIL_FLUSH };
+
+	struct rng rng;
+
+	(void)state;
+	rng_seed(&rng, 99);
+	for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+		bool has_struck = true;
+
+		for (uint64_t nth = 1; has_struck; nth++) {
+			struct sim_fault fault = { .kind = kinds[kind], .call = nth };
+			struct world world = { 0 };
+			struct superblock before;
+			struct superblock after;
+			int err;
+
+			world_format(&world, 8 << 20, 0);
+			for (uint32_t i = 0; i < 300; i++)
+				assert_int_equal(world_put(&world, i, 1, 300), 0);
+			assert_int_equal(volume_checkpoint(world.volume), 0);
+			volume_superblock(world.volume, &before);
+			for (uint32_t i = 0; i < 300; i += 7)
+				assert_int_equal(world_put(&world, i, 2, 300), 0);
+
+			assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+			err = volume_checkpoint(world.volume);
+			has_struck = sim_faults_struck(world.medium) > 0;
+			sim_clear_faults(world.medium);
+			assert_int_equal(err, has_struck ? COP_EIO : 0);
+			if (has_struck) {
+				assert_int_equal(world_put(&world, 0, 3, 10), COP_EIO);
+				assert_int_equal(volume_checkpoint(world.volume), COP_EIO);
+				assert_int_equal(volume_settle(world.volume), COP_EIO);
+			}
+			world_close(&world);
+			sim_power_off(world.medium);
+			sim_power_on(world.medium, choose_at_random, &rng);
+			world_open(&world);
+			volume_superblock(world.volume, &after);
+			if (after.generation == before.generation)
+				assert_int_equal(world_get(&world, 0), 1);
+			else
+				assert_int_equal(world_get(&world, 0), 2);
+			assert_int_equal(world_get(&world, 1), 1);
+			assert_int_equal(world_put(&world, 0, 3, 10), 0);
+			assert_int_equal(volume_checkpoint(world.volume), 0);
+			space_check(volume_space(world.volume));
+			world_end(&world);
+		}
+	}
+}
+
+/* ---- Counted --------------------------------------------------------------------------------- */
+
+static void
+a_checkpoint_is_two_flushes_and_all_writes_are_its(void **state)
+{
+	struct world world = { 0 };
+	struct sim_stats before;
+	struct sim_stats after;
+
+	(void)state;
+	world_format(&world, 64 << 20, 0);
+	for (uint32_t round = 0; round < 20; round++) {
+		before = sim_stats(world.medium);
+		for (uint32_t i = 0; i < 50; i++)
+			assert_int_equal(world_put(&world, round * 30 + i, 1, 300), 0);
+		after = sim_stats(world.medium);
+		assert_int_equal(after.calls, before.calls);
+
+		assert_int_equal(volume_checkpoint(world.volume), 0);
+		before = sim_stats(world.medium);
+		assert_int_equal(before.flushes, after.flushes + 2);
+		assert_int_equal(before.discards, after.discards);
+
+		assert_int_equal(volume_checkpoint(world.volume), 0); /* there is nothing */
+		after = sim_stats(world.medium);
+		assert_int_equal(after.calls, before.calls);
+	}
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -98,6 +288,10 @@ main(void)
 		cmocka_unit_test(keeps_what_a_checkpoint_made_durable),
 		cmocka_unit_test(random_changes_survive_reopening),
 		cmocka_unit_test(a_failed_write_ends_writing_and_says_so),
+		cmocka_unit_test(a_checkpoint_without_memory_is_made_again),
+		cmocka_unit_test(commits_go_on_while_a_frozen_generation_waits),
+		cmocka_unit_test(a_failed_device_call_leaves_before_or_after),
+		cmocka_unit_test(a_checkpoint_is_two_flushes_and_all_writes_are_its),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <setjmp.h>
@@ -28,6 +29,16 @@ world_clock(void *context)
 	return 1700000000000000000;
 }
 
+/* A device in memory would forget all. */
+static void
+close_device(struct world *world)
+{
+	if (world->in_memory)
+		return;
+	device_close(world->dev);
+	world->dev = NULL;
+}
+
 int
 world_try_open(struct world *world)
 {
@@ -38,12 +49,12 @@ world_try_open(struct world *world)
 	};
 	int err;
 
-	assert_int_equal(sim_open(world->medium, 0, &world->dev), 0);
+	if (!world->in_memory)
+		assert_int_equal(sim_open(world->medium, 0, &world->dev), 0);
 	err = volume_open(world->dev, &options, &world->volume);
 	if (err) {
-		device_close(world->dev);
-		world->dev = NULL;
 		world->volume = NULL;
+		close_device(world);
 		return err;
 	}
 	volume_enter(world->volume, &world->visit);
@@ -62,9 +73,8 @@ world_close(struct world *world)
 {
 	volume_leave(world->volume, &world->visit);
 	volume_close(world->volume);
-	device_close(world->dev);
 	world->volume = NULL;
-	world->dev = NULL;
+	close_device(world);
 }
 
 void
@@ -85,13 +95,19 @@ world_format(struct world *world, uint64_t bytes, uint32_t node_bytes)
 		.random = world_random,
 		.clock_ns = world_clock,
 	};
-	struct device *dev;
+	const struct device_options device = { 0 };
+	char url[32];
 
-	assert_int_equal(sim_create(bytes, 1, &world->medium), 0);
-	assert_int_equal(sim_open(world->medium, 0, &dev), 0);
-	if (volume_format(dev, &options) != 0)
+	(void)snprintf(url, sizeof url, "mem:%" PRIu64, bytes);
+	if (world->in_memory) {
+		assert_int_equal(device_open(url, &device, &world->dev), 0);
+	} else {
+		assert_int_equal(sim_create(bytes, 1, &world->medium), 0);
+		assert_int_equal(sim_open(world->medium, 0, &world->dev), 0);
+	}
+	if (volume_format(world->dev, &options) != 0)
 		fail_msg("%s", err_text());
-	device_close(dev);
+	close_device(world);
 	world_open(world);
 }
 
@@ -100,6 +116,8 @@ world_end(struct world *world)
 {
 	world_close(world);
 	sim_free(world->medium);
+	if (world->in_memory)
+		device_close(world->dev);
 }
 
 void

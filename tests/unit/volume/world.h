@@ -12,12 +12,13 @@
 #include "volume/volume.h"
 
 struct world {
-	struct sim_medium *medium;
+	struct sim_medium *medium; /* NULL when `in_memory` */
 	struct device *dev;
 	struct volume *volume;
 	struct volume_visit visit; /* open from world_open() to world_close() */
 	uint64_t cache_bytes;      /* of the next world_open() */
 	uint8_t copies;            /* of metadata, for world_format() */
+	bool in_memory;            /* on a device that takes no memory itself */
 };
 
 extern const struct tree_name world_objects;
