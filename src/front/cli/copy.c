@@ -752,7 +752,8 @@ copy_to_stream(struct copy *copy, struct source_file *from, struct destination *
 	bool damaged;
 
 	copy->cli->items++;
-	copy->cli->progress.state.total_bytes = from->item.length;
+	progress_expect(
+		&copy->cli->progress, from->is_stream ? 0 : 1, copy_data_bytes(&from->item));
 	if (copy_content(copy, from, &to->stream, &damaged) == 0)
 		say_copied(copy);
 }
@@ -782,8 +783,9 @@ copy_to_name(struct copy *copy, const struct address *address, struct source_fil
 
 	if (!to->name && copied)
 		text_add_name(&copy->to, copied, name_bytes);
-	if (from->item.kind == COP_FILE)
-		copy->cli->progress.state.total_bytes = from->item.length;
+	if (!copy->recursive)
+		progress_expect(&copy->cli->progress, from->is_stream ? 0 : 1,
+			copy_data_bytes(&from->item));
 	if (copied) {
 		copy_item(copy, from, to->directory, copied, name_bytes, false, 0, 0);
 	} else {

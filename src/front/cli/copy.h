@@ -261,6 +261,12 @@ struct copy {
 /* The destination must have been located. Reports what fails. */
 void copy_operand(struct copy *copy, const struct address *address, struct destination *to);
 void copy_stream(struct copy *copy, struct destination *to);
+
+/* The bytes of a file that are to be moved: not its holes. */
+uint64_t copy_data_bytes(const struct item *item);
+
+/* Tells the progress line what the operand adds to what is to be done, if it is not too much. */
+void copy_count(struct copy *copy, const struct address *address);
 void copy_fini(struct copy *copy);
 
 #endif

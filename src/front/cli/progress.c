@@ -109,6 +109,16 @@ progress_add(struct progress *progress, uint64_t items, uint64_t bytes)
 }
 
 void
+progress_expect(struct progress *progress, uint64_t items, uint64_t bytes)
+{
+	struct progress_state *state = &progress->state;
+
+	progress->has_no_totals = progress->has_no_totals || items == 0;
+	state->total_items = progress->has_no_totals ? 0 : state->total_items + items;
+	state->total_bytes = progress->has_no_totals ? 0 : state->total_bytes + bytes;
+}
+
+void
 progress_set(struct progress *progress, uint64_t done_bytes, uint64_t total_bytes)
 {
 	progress->state.done_bytes = done_bytes;

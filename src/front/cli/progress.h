@@ -26,6 +26,7 @@ struct progress {
 	struct progress_state state;
 	bool is_enabled;
 	bool is_shown;
+	bool has_no_totals; /* part of what is to be done could not be counted */
 	int64_t started_ns;
 	int64_t drawn_ns;
 
@@ -39,6 +40,8 @@ void progress_init(struct progress *progress, const char *verb);
 
 /* Counts, and draws when it is time to. */
 void progress_add(struct progress *progress, uint64_t items, uint64_t bytes);
+/* Adds to the totals what is to come; 0 items: that is not known, and the totals are not. */
+void progress_expect(struct progress *progress, uint64_t items, uint64_t bytes);
 void progress_set(struct progress *progress, uint64_t done_bytes, uint64_t total_bytes);
 
 /* Takes the line away, before a message or at the end. */

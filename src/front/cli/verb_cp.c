@@ -119,20 +119,42 @@ open_destination(struct job *job)
 	return !err;
 }
 
+/* Opens the source of an operand in a volume; `source` is released by the caller. */
+static int
+open_source(struct job *job, const struct operand *operand, struct source *source)
+{
+	*source = (struct source){ .cli = job->cli };
+	source->ops = is_in_volume(operand) ? &source_volume : &source_host;
+	job->copy.source = source;
+	if (!is_in_volume(operand))
+		return 0;
+	return volumes_root(job->cli, &operand->address, false, &source->root);
+}
+
+/* For the progress line. What fails here fails again in the copy, and is told of then. */
+static void
+count_source(struct job *job, const struct operand *operand)
+{
+	struct source source;
+
+	if (operand->is_stream)
+		return;
+	if (open_source(job, operand, &source) == 0)
+		copy_count(&job->copy, &operand->address);
+	cop_release(source.root);
+}
+
 static void
 copy_source(struct job *job, const struct operand *operand)
 {
-	struct source source = { .cli = job->cli };
-	int err = 0;
+	struct source source;
+	int err;
 
-	source.ops = is_in_volume(operand) ? &source_volume : &source_host;
-	job->copy.source = &source;
 	if (operand->is_stream) {
 		copy_stream(&job->copy, &job->to);
 		return;
 	}
-	if (is_in_volume(operand))
-		err = volumes_root(job->cli, &operand->address, false, &source.root);
+	err = open_source(job, operand, &source);
 	if (err) {
 		job->cli->items++;
 		report(job->cli, operand->address.operand, err);
@@ -204,6 +226,8 @@ verb_cp(struct cli *cli)
 
 	begin_copy(&job);
 	if (read_operands(&job) && open_destination(&job)) {
+		for (size_t i = 0; i + 1 < job.count; i++)
+			count_source(&job, &job.operands[i]);
 		for (size_t i = 0; i + 1 < job.count; i++) {
 			if (!job.copy.has_stopped && !interrupt_requested())
 				copy_source(&job, &job.operands[i]);
