@@ -148,14 +148,11 @@ static void
 copy_source(struct job *job, const struct operand *operand)
 {
 	struct source source;
-	int err;
+	int err = open_source(job, operand, &source);
 
-	if (operand->is_stream) {
+	if (!err && operand->is_stream) {
 		copy_stream(&job->copy, &job->to);
-		return;
-	}
-	err = open_source(job, operand, &source);
-	if (err) {
+	} else if (err) {
 		job->cli->items++;
 		report(job->cli, operand->address.operand, err);
 	} else {
