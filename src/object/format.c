@@ -2,7 +2,10 @@
 
 #include "object/object_internal.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LOOK_BLOCKS = 1024 }; /* at the front and at the end of a device, for data that it holds */
@@ -152,6 +155,27 @@ check_is_empty(struct device *dev)
 	return fail(COP_EEXIST, "%s holds data", device_name(dev));
 }
 
+/* The same of what a file has after its last whole block, which no device shows. */
+static int
+check_tail_is_empty(const char *path)
+{
+	uint8_t tail[BLOCK_BYTES];
+	struct stat st;
+	ssize_t got;
+	int fd;
+
+	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size % BLOCK_BYTES == 0)
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail_errno(errno, "%s", path);
+	got = pread(fd, tail, sizeof tail, st.st_size - st.st_size % BLOCK_BYTES);
+	(void)close(fd);
+	if (got < 0)
+		return fail_errno(errno, "%s", path);
+	return is_zero(tail, (size_t)got) ? 0 : fail(COP_EEXIST, "%s holds data", path);
+}
+
 /* Makes the file that is not there. On failure it is not there again. */
 static int
 format_new_file(const char *device, const char *path, const struct cop_format_options *options)
@@ -180,8 +204,9 @@ format_new_file(const char *device, const char *path, const struct cop_format_op
 	return err;
 }
 
+/* `path` is the host's, or NULL. */
 static int
-format_existing(const char *device, const struct cop_format_options *options)
+format_existing(const char *device, const char *path, const struct cop_format_options *options)
 {
 	struct device_options device_options = { 0 };
 	struct volume_format_options below;
@@ -193,6 +218,8 @@ format_existing(const char *device, const struct cop_format_options *options)
 		return err;
 	if (!options->force)
 		err = check_is_empty(dev);
+	if (err == 0 && !options->force && path)
+		err = check_tail_is_empty(path);
 	below = options_below(options, device_blocks(dev));
 	if (err == 0)
 		err = volume_format_options_complete(&below);
@@ -220,5 +247,5 @@ cop_format(const char *device, const struct cop_format_options *options)
 	public_copy_in(&given, options, sizeof given);
 	if (device_url_is_host_path(device, &path) && access(path, F_OK) != 0)
 		return format_new_file(device, path, &given);
-	return format_existing(device, &given);
+	return format_existing(device, path, &given);
 }

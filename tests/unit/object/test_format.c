@@ -123,6 +123,28 @@ refuses_what_holds_data_unless_forced(void **state)
 	unlink(path);
 }
 
+/* Data of less than a block, and in what a file has after its last whole block. */
+static void
+refuses_data_that_no_block_holds(void **state)
+{
+	static const off_t bytes[] = { 8, 16 * MIB + 8 };
+	struct cop_format_options options = COP_INIT(options);
+	struct stat st;
+
+	(void)state;
+	options.volume_bytes = 16 * MIB;
+	for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+		int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+		assert_int_equal(pwrite(fd, "precious", 8, bytes[i] - 8), 8);
+		close(fd);
+		assert_int_equal(cop_format(path, &options), COP_EEXIST);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, bytes[i]);
+	}
+	unlink(path);
+}
+
 static void
 takes_an_empty_file_as_it_is(void **state)
 {
@@ -151,6 +173,7 @@ main(void)
 		cmocka_unit_test(makes_a_volume_in_a_new_file),
 		cmocka_unit_test(leaves_no_file_behind_when_it_fails),
 		cmocka_unit_test(refuses_what_holds_data_unless_forced),
+		cmocka_unit_test(refuses_data_that_no_block_holds),
 		cmocka_unit_test(takes_an_empty_file_as_it_is),
 	};
 
