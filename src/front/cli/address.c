@@ -1,24 +1,16 @@
 #include "front/cli/address.h"
 
-#include "base/num.h"
+#include "device/device.h"
 #include "front/cli/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const schemes[] = { "file:", "mem:", "nbd:", "rbd:", "sim:" };
-
 /* Bytes of the scheme and its colon, 0 when there is none. */
 static size_t
 scheme_bytes(const char *operand)
 {
-	for (size_t i = 0; i < ARRAY_COUNT(schemes); i++) {
-		size_t bytes = strlen(schemes[i]);
-
-		if (strncmp(operand, schemes[i], bytes) == 0)
-			return bytes;
-	}
-	return 0;
+	return device_url_has_scheme(operand) ? strcspn(operand, ":") + 1 : 0;
 }
 
 static bool

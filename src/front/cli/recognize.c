@@ -1,6 +1,7 @@
 #include "front/cli/recognize.h"
 
 #include "base/num.h"
+#include "device/device.h"
 #include "front/cli/output.h"
 #include "front/cli/text.h"
 
@@ -127,13 +128,12 @@ describe_open(const char *path, const struct stat *st)
 }
 
 char *
-recognize(const char *path)
+recognize(const char *device)
 {
+	const char *path;
 	struct stat st;
 
-	if (strncmp(path, "file:", 5) == 0)
-		path += 5;
-	if (stat(path, &st) != 0)
+	if (!device_url_is_host_path(device, &path) || stat(path, &st) != 0)
 		return NULL;
 	if (S_ISDIR(st.st_mode))
 		return need_copy("directory");

@@ -1,3 +1,4 @@
+#include "device/device.h"
 #include "front/cli/output.h"
 #include "front/cli/verbs.h"
 
@@ -56,7 +57,9 @@ read_options(struct cli *cli, struct cop_format_options *options)
 static bool
 exists(const char *device)
 {
-	return access(strncmp(device, "file:", 5) == 0 ? device + 5 : device, F_OK) == 0;
+	const char *path;
+
+	return !device_url_is_host_path(device, &path) || access(path, F_OK) == 0;
 }
 
 /* Refusals whose remedy is another way to call init. */

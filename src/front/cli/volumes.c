@@ -1,5 +1,6 @@
 #include "front/cli/volumes.h"
 
+#include "device/device.h"
 #include "front/cli/cli.h"
 #include "front/cli/text.h"
 
@@ -23,9 +24,9 @@ volume_address(struct cli *cli, const char *operand, struct address *out_address
 static bool
 find_identity(const char *device, struct stat *out_st)
 {
-	const char *path = strncmp(device, "file:", 5) == 0 ? device + 5 : device;
+	const char *path;
 
-	return stat(path, out_st) == 0;
+	return device_url_is_host_path(device, &path) && stat(path, out_st) == 0;
 }
 
 static struct volume *

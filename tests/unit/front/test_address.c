@@ -47,8 +47,7 @@ static const struct row rows[] = {
 	{ "file:/srv/v.cop:/a", false, ADDRESS_VOLUME, "file:/srv/v.cop", NULL, "/a" },
 	{ "file:/srv/v@2:/a", false, ADDRESS_VOLUME, "file:/srv/v", "2", "/a" },
 	{ "file:/srv/v.cop", true, ADDRESS_VOLUME, "file:/srv/v.cop", NULL, "/" },
-	{ "nbd://host:10809/x:/a", false, ADDRESS_VOLUME, "nbd://host:10809/x", NULL, "/a" },
-	{ "rbd:pool/image@snap:/a", false, ADDRESS_VOLUME, "rbd:pool/image", "snap", "/a" },
+	{ "sim:disk@snap:/a", false, ADDRESS_VOLUME, "sim:disk", "snap", "/a" },
 	{ "mem:", false, ADDRESS_VOLUME, "mem:", NULL, "/" },
 	{ "files:/a", false, ADDRESS_VOLUME, "files", NULL, "/a" },
 
