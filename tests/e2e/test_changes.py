@@ -33,7 +33,7 @@ def makes_volumes_and_leaves_alone_what_is_there():
         assert os.stat(w.path("blank")).st_blocks * 512 >= 31 * MIB
         w.run("init", "--size", "8M", "no/where", code=world.NOT_FOUND)
         w.run("init", "--size", "8M", "v.cop:/x", code=world.USAGE, says="without a path")
-        w.run("init", "--size", "8M", ".", code=world.ERROR)
+        w.run("init", "--size", "8M", ".", code=world.USAGE, says="a directory")
 
 
 def refuses_sizes_that_make_no_sense():
