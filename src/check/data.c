@@ -238,7 +238,8 @@ data__finish(struct checker *checker)
 	size_t done = 0;
 	size_t next = 0; /* item */
 
-	qsort(queue->items, queue->count, sizeof queue->items[0], compare_item);
+	if (queue->count > 0)
+		qsort(queue->items, queue->count, sizeof queue->items[0], compare_item);
 	while (next < queue->count || done < submitted) {
 		struct device_io *batch[64];
 		size_t batch_count = 0;
