@@ -114,38 +114,89 @@ is_zero(const uint8_t *bytes, size_t count)
 	return count == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0);
 }
 
+/* Is there anything but zeros in these blocks? */
 static int
 look_for_data(struct device *dev, uint64_t addr, uint64_t blocks, bool *out_found)
 {
-	uint8_t *buffer;
-	int err;
+	uint8_t *buffer = block_buffer_alloc(LOOK_BLOCKS);
+	int err = 0;
 
-	if (blocks == 0)
-		return 0;
-	buffer = block_buffer_alloc(blocks);
 	if (!buffer)
-		return fail(COP_ENOMEM, "buffer of %" PRIu64 " blocks", blocks);
-	err = device_read(dev, addr, buffer, blocks);
-	if (err == 0 && !is_zero(buffer, blocks * BLOCK_BYTES))
-		*out_found = true;
+		return fail(COP_ENOMEM, "buffer of %d blocks", LOOK_BLOCKS);
+	while (err == 0 && blocks > 0 && !*out_found) {
+		uint64_t part = min_u64(blocks, LOOK_BLOCKS);
+
+		err = device_read(dev, addr, buffer, part);
+		if (err == 0 && !is_zero(buffer, part * BLOCK_BYTES))
+			*out_found = true;
+		addr += part;
+		blocks -= part;
+	}
 	free(buffer);
 	return err;
 }
 
-/* Refuses a device with anything but zeros at its front or end, or with a volume's superblocks. */
+/* A file of the host: all that it has been given, which the host can tell from holes. */
 static int
-check_is_empty(struct device *dev)
+look_into_file(struct device *dev, int fd, const struct stat *st, bool *out_found)
+{
+	uint64_t blocks = device_blocks(dev);
+	off_t at = 0;
+
+	while (!*out_found && at < st->st_size) {
+		off_t data = lseek(fd, at, SEEK_DATA);
+		uint64_t first;
+		uint64_t end;
+		int err;
+
+		if (data < 0 && errno == ENXIO)
+			return 0; /* nothing but a hole from here on */
+		if (data < 0)
+			data = at; /* a host that cannot tell */
+		at = lseek(fd, data, SEEK_HOLE);
+		if (at < 0)
+			at = st->st_size;
+		first = (uint64_t)data / BLOCK_BYTES;
+		end = min_u64(div_up((uint64_t)at, BLOCK_BYTES), blocks);
+		if (first >= end)
+			return 0;
+		err = look_for_data(dev, first, end - first, out_found);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* A disk: its front and its end, where whoever uses one leaves traces. */
+static int
+look_at_disk(struct device *dev, bool *out_found)
 {
 	uint64_t blocks = device_blocks(dev);
 	uint64_t part = min_u64(blocks, LOOK_BLOCKS);
+	int err = look_for_data(dev, 0, part, out_found);
+
+	if (err == 0)
+		err = look_for_data(dev, blocks - part, part, out_found);
+	return err;
+}
+
+/* COP_EEXIST: it has anything but zeros, or a volume's superblocks. `path` NULL: no file. */
+static int
+check_is_empty(struct device *dev, const char *path)
+{
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	struct superblock newest;
 	struct superblock previous;
+	struct stat st;
 	bool found = false;
 	int err;
 
-	err = look_for_data(dev, 0, part, &found);
-	if (err == 0 && !found)
-		err = look_for_data(dev, blocks - part, part, &found);
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		err = look_into_file(dev, fd, &st, &found);
+	else
+		err = look_at_disk(dev, &found);
+	if (fd >= 0)
+		(void)close(fd); /* it was only read */
 	if (err)
 		return err;
 	if (!found && volume_find_superblock(dev, &newest, &previous) == COP_ENOTVOLUME) {
@@ -217,7 +268,7 @@ format_existing(const char *device, const char *path, const struct cop_format_op
 	if (err)
 		return err;
 	if (!options->force)
-		err = check_is_empty(dev);
+		err = check_is_empty(dev, path);
 	if (err == 0 && !options->force && path)
 		err = check_tail_is_empty(path);
 	below = options_below(options, device_blocks(dev));

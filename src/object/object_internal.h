@@ -159,7 +159,8 @@ MUST_CHECK int change_commit(struct operation *op, struct tx *tx);
 /*
  * Guards a reader that puts together what it read from a record and from a tree. After the tree
  * reads, reading_again() says whether a change was applied meanwhile: then begin anew. The third
- * time it waits for its turn in the object's queue, so that it comes to an end.
+ * time it waits for its turn in the object's queue, so that it comes to an end. An operation that
+ * has turns guards nothing but objects that are among them.
  *
  *	reading_begin(&reading, op, object);
  *	do

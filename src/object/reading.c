@@ -2,6 +2,8 @@
 
 #include "object/object_internal.h"
 
+#include <assert.h>
+
 enum { READING_TRIES = 2 }; /* before a reader waits for its turn */
 
 /* If `finished` is read first and equals `started`, no change was under way in between. */
@@ -54,6 +56,7 @@ reading_again(struct reading *reading, int err)
 	/* An operation that has the object's turn itself reads what it changes. */
 	if (operation_has(reading->op, reading->object))
 		return false;
+	assert(reading->op->count == 0); /* who has turns must not wait for another one */
 	if (err)
 		err_clear();
 	reading->tries++;

@@ -166,6 +166,33 @@ takes_an_empty_file_as_it_is(void **state)
 	unlink(path);
 }
 
+/* However short the data is, and wherever it lies. */
+static void
+finds_data_in_every_place(void **state)
+{
+	static const struct {
+		uint64_t bytes;
+		uint64_t at;
+	} cases[] = { { 100, 0 }, { 4095, 4000 }, { 16 * MIB + 10, 0 }, { 16 * MIB, 9 * MIB } };
+	struct cop_format_options options = COP_INIT(options);
+
+	(void)state;
+	options.volume_bytes = 16 * MIB;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct stat st;
+		int fd;
+
+		make_file(cases[i].bytes, "");
+		fd = open(path, O_WRONLY);
+		assert_int_equal(pwrite(fd, "x", 1, (off_t)cases[i].at), 1);
+		close(fd);
+		assert_int_equal(cop_format(path, &options), COP_EEXIST);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_size, cases[i].bytes);
+		unlink(path);
+	}
+}
+
 int
 main(void)
 {
@@ -175,6 +202,7 @@ main(void)
 		cmocka_unit_test(refuses_what_holds_data_unless_forced),
 		cmocka_unit_test(refuses_data_that_no_block_holds),
 		cmocka_unit_test(takes_an_empty_file_as_it_is),
+		cmocka_unit_test(finds_data_in_every_place),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
