@@ -96,6 +96,41 @@ hint_for_space(const struct cli *cli, const char *object)
 	return hint;
 }
 
+/* False for what cp takes for a path of the host, and for what init could not make. */
+static bool
+wants_volume(const struct cli *cli, const char *object)
+{
+	struct address address;
+	bool is_volume;
+
+	if (strcmp(cli->command->name, "cp") != 0)
+		return strcmp(cli->command->name, "init") != 0;
+	if (address_parse(object, access(object, F_OK) == 0, &address) != 0)
+		return false;
+	is_volume = address.kind == ADDRESS_VOLUME;
+	address_fini(&address);
+	return is_volume;
+}
+
+/* What is missing or of another kind can be looked up, in a volume that is there. */
+static char *
+hint_for_name(const struct cli *cli, const char *object, int code)
+{
+	char *device = open_device_of(cli, object);
+	char *hint = NULL;
+	char *missing;
+
+	if (device) {
+		hint = command_on("coppice ls", device);
+	} else if (code == COP_ENOENT && wants_volume(cli, object)) {
+		missing = device_of(object);
+		hint = command_on("coppice init --size 64M", missing);
+		free(missing);
+	}
+	free(device);
+	return hint;
+}
+
 /* What to try, when an error of this kind comes from an object; to be freed, or NULL. */
 static char *
 hint_for(const struct cli *cli, const char *object, int code)
@@ -109,6 +144,8 @@ hint_for(const struct cli *cli, const char *object, int code)
 		{ COP_ENOTVOLUME, "coppice info" },
 		{ COP_EUNSUPPORTED, "coppice info" },
 		{ COP_EBUSY, "coppice info" },
+		{ COP_EACCES, "ls -l" },
+		{ COP_EROFS, "ls -l" },
 	};
 	char *device;
 	char *hint = NULL;
@@ -119,6 +156,10 @@ hint_for(const struct cli *cli, const char *object, int code)
 		return NULL;
 	if (code == COP_ENOSPC)
 		return hint_for_space(cli, object);
+	if (code == COP_ENOENT || code == COP_ENOTDIR || code == COP_EISDIR)
+		return hint_for_name(cli, object, code);
+	if (code == COP_ENAMETOOLONG)
+		return need_format("a name of at most %d bytes", COP_NAME_BYTES_MAX);
 	device = device_of(object);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if (rows[i].code == code)
@@ -156,14 +197,28 @@ count_failure(struct cli *cli, int exit_code)
 		cli->first_exit = exit_code;
 }
 
+/* The library begins some notes with the device: the message names it already. */
+static const char *
+note_without_device(const char *object)
+{
+	const char *note = cop_error_text();
+	char *device = object ? device_of(object) : NULL;
+	size_t bytes = device ? strlen(device) : 0;
+
+	if (bytes > 0 && strncmp(note, device, bytes) == 0 && strncmp(note + bytes, ": ", 2) == 0)
+		note += bytes + 2;
+	free(device);
+	return note;
+}
+
 /*
  * The note of an error is a detail that may or may not say what kind of error it is. Where it does
  * not, the sentence of the code follows. Notes of host errors end in the host's own sentence.
  */
 static char *
-message_of(int code)
+message_of(const char *object, int code)
 {
-	const char *note = cop_error_text();
+	const char *note = note_without_device(object);
 	const char *sentence = cop_error_sentence(code);
 	const char *host = strerrordesc_np(cop_error_errno(code));
 
@@ -179,7 +234,7 @@ message_of(int code)
 void
 report(struct cli *cli, const char *object, int code)
 {
-	char *message = message_of(code);
+	char *message = message_of(object, code);
 	char *hint = hint_for(cli, object, code);
 
 	say(cli, object, message, hint);

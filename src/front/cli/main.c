@@ -51,6 +51,8 @@ run(struct cli *cli)
 		cli->stop_exit = result;
 	progress_clear(&cli->progress);
 	volumes_close(cli, cli->has_removed);
+	if (interrupt_requested() && cli->command->flags & COMMAND_CHANGES)
+		warn(cli, NULL, "interrupted; what was done until then is kept");
 }
 
 /* What could not be written to stdout is a failure, too: the disk may be full. */
