@@ -32,7 +32,8 @@ def scenario_of(output):
 
 
 def prove(crash, plant):
-    found = run(crash, plant, "--violations", "1", "--seconds", "240", "--jobs", "2", *PLANTS[plant])
+    found = run(crash, plant, "--violations", "1", "--seconds", "240", "--jobs", "2",
+                *PLANTS[plant])
     scenario = scenario_of(found.stdout)
     if found.returncode != 1 or not scenario:
         return f"was not found: {found.stdout[-500:]}"
