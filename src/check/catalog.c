@@ -99,7 +99,10 @@ enter_node(void *context, const struct tree_pointer *pointer, uint8_t level)
 		walker->is_judged = false;
 		return true;
 	case CLAIM_SHARED:
-		return false;
+		/* Of a tree that has died since, a part may have been freed. */
+		walker->is_judged = false;
+		return walker->checker->dead_trees > 0 &&
+		       (walker->kind == TREE_CONTENT || walker->kind == TREE_DIRECTORY);
 	case CLAIM_TWICE:
 	case CLAIM_BAD:
 		break;
@@ -369,6 +372,7 @@ walk_dead_tree(struct walker *walker, const struct job *job)
 		.copy = malloc(walker->sb->node_bytes),
 	};
 
+	walker->checker->dead_trees += !walker->is_previous;
 	if (!dead.copy)
 		walker->checker->err = fail(COP_ENOMEM, "check");
 	else

@@ -65,6 +65,7 @@ one_pass(struct checker *checker)
 	checker->objects_found = 0;
 	checker->losses = (struct losses){ 0 };
 	checker->previous_losses = 0;
+	checker->dead_trees = 0;
 	checker->pass_bytes = 0;
 	catalog__walk(checker, &checker->sb);
 	if (checker->is_first_pass)

@@ -131,6 +131,7 @@ struct checker {
 	struct tallies tallies;
 	struct losses losses;     /* of the newest checkpoint */
 	uint64_t previous_losses; /* nodes of the one before */
+	uint64_t dead_trees;      /* that the newest checkpoint has */
 	uint64_t objects_found;
 
 	/* Over all passes. */
@@ -325,7 +326,8 @@ void objects__extent(
 MUST_CHECK int data__begin(struct checker *checker);
 void data__end(struct checker *checker);
 
-/* A run to be verified, sooner or later. `bytes` of it are content, what follows must be zero. */
+/* A run to be verified, sooner or later. `bytes` of it are content; what follows in the block where
+ * they end must be zero. */
 struct data_run {
 	uint64_t addr;
 	uint64_t object;

@@ -20,7 +20,7 @@ struct data_item {
 	uint64_t object;
 	uint64_t offset;
 	uint32_t blocks;
-	uint32_t bytes;        /* of them content */
+	uint32_t bytes;        /* of content; what follows in the block where they end is zero */
 	uint32_t checksums_at; /* in the pool */
 	bool is_previous;
 	const char *what;
@@ -138,7 +138,8 @@ judge_block(struct checker *checker, const struct data_item *item, uint32_t inde
 	}
 	if (checksum64(block, BLOCK_BYTES) != checker->data->checksums[item->checksums_at + index])
 		return MISMATCH;
-	if (content < BLOCK_BYTES && !is_zero(block + content, BLOCK_BYTES - content))
+	if (content > 0 && content < BLOCK_BYTES &&
+		!is_zero(block + content, BLOCK_BYTES - content))
 		return NOT_ZERO;
 	return GOOD;
 }
@@ -238,8 +239,9 @@ data__finish(struct checker *checker)
 	size_t done = 0;
 	size_t next = 0; /* item */
 
-	if (queue->count > 0)
-		qsort(queue->items, queue->count, sizeof queue->items[0], compare_item);
+	if (queue->count == 0)
+		return;
+	qsort(queue->items, queue->count, sizeof queue->items[0], compare_item);
 	while (next < queue->count || done < submitted) {
 		struct device_io *batch[64];
 		size_t batch_count = 0;

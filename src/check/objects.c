@@ -31,6 +31,7 @@ struct gathered {
 	uint64_t entries;        /* found */
 	uint64_t directories;    /* among them */
 	uint64_t next_block;     /* extents must begin here or later */
+	bool is_past_end;        /* some of it, and that has been told */
 	bool is_damaged;         /* something could not be read: counts prove nothing */
 	bool next_is_damaged;    /* and so for the next object */
 };
@@ -69,7 +70,7 @@ verify_extent(struct walker *walker, const struct extent *extent, const struct e
 	uint64_t first = extent->first * BLOCK_BYTES;
 	uint64_t bytes = (uint64_t)extent->blocks * BLOCK_BYTES;
 
-	/* What lies past the end is being freed, and not zero. */
+	/* What lies wholly past the end is being freed, or has been told. */
 	if (place->length > first)
 		bytes = min_u64(bytes, place->length - first);
 	data__verify(walker->checker, &(struct data_run){
@@ -150,8 +151,10 @@ add_content(struct walker *walker, const struct extent *extent)
 	if (touches_trim && !is_trimmed)
 		problem(walker, "an extent across the border of the range that is being freed");
 	if (!is_trimmed && !(extent->flags & EXTENT_UNWRITTEN) &&
-		end > div_up(object->length, BLOCK_BYTES))
+		end > div_up(object->length, BLOCK_BYTES) && !object->is_past_end) {
 		problem(walker, "data past the end of the content");
+		object->is_past_end = true;
+	}
 	object->next_block = end;
 	object->content_blocks += extent_stored_blocks(extent);
 	objects__extent(walker, extent, &place);

@@ -1,0 +1,315 @@
+#include "world.h"
+
+/* Puts an entry into a directory that lies in its record, or takes the first away. */
+static void
+edit_directory(struct world *w, uint64_t id, const struct entry *add, const char *remove)
+{
+	struct loaded_record loaded;
+	uint8_t content[RECORD_CONTENT_MAX];
+	struct writer writer = writer_over(content, sizeof content);
+	struct reader r;
+
+	world_get_record(w, id, &loaded);
+	assert_int_equal(loaded.record.form, COP_FORM_INLINE);
+	r = reader_over(loaded.record.content.data, loaded.record.content.bytes);
+	loaded.record.length = 0;
+	while (!reader_is_done(&r)) {
+		struct entry entry;
+
+		must(entry_inline_decode(&r, &entry));
+		if (remove && view_equal(entry.name, view_of(remove, strlen(remove))))
+			continue;
+		entry_inline_encode(&entry, &writer);
+		loaded.record.length++;
+	}
+	if (add) {
+		entry_inline_encode(add, &writer);
+		loaded.record.length++;
+	}
+	loaded.record.content = view_of(content, writer.at);
+	world_put_record(w, id, &loaded.record);
+}
+
+static void
+finds_a_name_without_its_back_reference(void **state)
+{
+	struct world *w = world_open();
+	uint8_t key[NAME_KEY_BYTES_MAX];
+	uint64_t id = world_id(w, "linked");
+	uint64_t seed = volume_name_seed(cop_volume_below(w->volume));
+
+	(void)state;
+	world_delete(w, world_objects(),
+		name_key(key, id, world_id(w, "d"), view_of("linked", 6), seed));
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, id, "3 names lead to it, it knows of 2");
+	assert_string_equal(w->found[0].path, "/linked");
+	world_free(w);
+}
+
+static void
+finds_a_back_reference_without_its_name(void **state)
+{
+	struct world *w = world_open();
+	uint64_t id = world_id(w, "d/linked");
+
+	(void)state;
+	edit_directory(w, world_id(w, "d"), NULL, "linked");
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, id, "2 names lead to it, it knows of 3");
+	world_free(w);
+}
+
+static void
+finds_names_that_differ(void **state)
+{
+	struct world *w = world_open();
+	struct entry entry = { .kind = COP_FILE, .name = view_of("other", 5) };
+
+	(void)state;
+	entry.id = world_id(w, "d/in");
+	edit_directory(w, world_id(w, "d"), &entry, "in");
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, entry.id, "but not the same");
+	world_free(w);
+}
+
+static void
+finds_a_name_that_leads_nowhere(void **state)
+{
+	struct world *w = world_open();
+	struct entry entry = { .id = 15, .kind = COP_FILE, .name = view_of("nowhere", 7) };
+
+	(void)state;
+	edit_directory(w, world_id(w, "d"), &entry, NULL);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, 15, "1 name leads to object 15");
+	world_free(w);
+}
+
+static void
+finds_a_wrong_kind_in_an_entry(void **state)
+{
+	struct world *w = world_open();
+	struct entry entry = { .kind = COP_FIFO, .name = view_of("in", 2) };
+
+	(void)state;
+	entry.id = world_id(w, "d/in");
+	edit_directory(w, world_id(w, "d"), &entry, "in");
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, entry.id, "wrong kind");
+	world_free(w);
+}
+
+static void
+finds_a_second_name_of_a_directory(void **state)
+{
+	struct world *w = world_open();
+	struct loaded_record loaded;
+	struct entry entry = { .kind = COP_DIRECTORY, .name = view_of("again", 5) };
+	uint8_t key[NAME_KEY_BYTES_MAX];
+	uint64_t d = world_id(w, "d");
+	uint64_t seed = volume_name_seed(cop_volume_below(w->volume));
+
+	(void)state;
+	entry.id = world_id(w, "a/b/c");
+	edit_directory(w, d, &entry, NULL);
+	world_get_record(w, d, &loaded);
+	loaded.record.links++;
+	world_put_record(w, d, &loaded.record);
+	world_put(
+		w, world_objects(), name_key(key, entry.id, d, entry.name, seed), view_of(NULL, 0));
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, entry.id, "has 2 names");
+	world_free(w);
+}
+
+static void
+finds_more_names_than_links(void **state)
+{
+	struct world *w = world_open();
+	struct loaded_record loaded;
+	uint64_t id = world_id(w, "linked");
+
+	(void)state;
+	world_get_record(w, id, &loaded);
+	assert_int_equal(loaded.record.links, 3);
+	loaded.record.links = 2;
+	world_put_record(w, id, &loaded.record);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, id, "3 names and 2 links");
+	world_free(w);
+}
+
+/* References without names are links too. */
+static void
+accepts_more_links_than_names(void **state)
+{
+	struct world *w = world_open();
+	struct loaded_record loaded;
+	uint64_t id = world_id(w, "linked");
+
+	(void)state;
+	world_get_record(w, id, &loaded);
+	loaded.record.links = 7;
+	world_put_record(w, id, &loaded.record);
+	world_close(w);
+	world_expect_none(w);
+	world_free(w);
+}
+
+static void
+put_orphan(struct world *w, uint64_t id)
+{
+	uint8_t key[OBJECT_KEY_BYTES + 8];
+
+	(void)object_key(key, OBJECT_NONE, KEY_ORPHAN);
+	put_be64(key + OBJECT_KEY_BYTES, id);
+	world_put(w, world_objects(), view_of(key, sizeof key), view_of(NULL, 0));
+}
+
+static void
+finds_an_orphan_that_is_none(void **state)
+{
+	struct world *w = world_open();
+	uint64_t id = world_id(w, "small");
+
+	(void)state;
+	put_orphan(w, id);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, id, "1 links and is listed as an orphan");
+	world_free(w);
+}
+
+static void
+finds_an_orphan_that_is_not_there(void **state)
+{
+	struct world *w = world_open();
+
+	(void)state;
+	put_orphan(w, 14);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, 14, "is listed as an orphan and is not there");
+	world_free(w);
+}
+
+static void
+finds_an_object_that_nobody_would_free(void **state)
+{
+	struct world *w = world_open();
+	struct cop_object *object;
+	struct loaded_record loaded;
+	struct cop_new new = COP_INIT(new);
+	uint64_t id;
+
+	(void)state;
+	new.kind = COP_FILE;
+	must(cop_allocate(w->root, &new, &object));
+	must(cop_ref(object));
+	id = cop_id(object);
+	cop_release(object);
+	world_get_record(w, id, &loaded);
+	loaded.record.links = 0;
+	world_put_record(w, id, &loaded.record);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, id, "no links and is not listed as an orphan");
+	world_free(w);
+}
+
+static void
+put_trim_job(struct world *w, uint64_t number, uint64_t object)
+{
+	const struct tree_name catalog = { .kind = TREE_CATALOG };
+	struct job job = { .program = JOB_TRIM, .branch = BRANCH_MAIN, .object = object };
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[JOB_BYTES_MAX];
+
+	world_put(w, catalog, catalog_key(key, CATALOG_JOB, number), job_encode(&job, value));
+}
+
+static uint64_t
+new_job(struct world *w)
+{
+	return volume_next_job(cop_volume_below(w->volume));
+}
+
+static void
+compares_jobs_and_ranges(void **state)
+{
+	struct world *w = world_open();
+	struct loaded_record loaded;
+	uint64_t comb = world_id(w, "comb");
+	uint64_t small = world_id(w, "small");
+
+	(void)state;
+	world_get_record(w, comb, &loaded);
+	loaded.record.trim_first = 20;
+	loaded.record.trim_end = 40;
+	world_put_record(w, comb, &loaded.record);
+	put_trim_job(w, new_job(w), comb);
+	world_close(w);
+	world_expect_none(w);
+	world_free(w);
+
+	w = world_open();
+	world_put_record(w, comb, &loaded.record);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, comb, "and no job does so");
+	world_free(w);
+
+	w = world_open();
+	put_trim_job(w, new_job(w), small);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, small, "knows nothing of it");
+	world_free(w);
+
+	w = world_open();
+	world_put_record(w, comb, &loaded.record);
+	put_trim_job(w, new_job(w), comb);
+	put_trim_job(w, new_job(w), comb);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, comb, "another one does as well");
+	world_free(w);
+
+	w = world_open();
+	put_trim_job(w, new_job(w), 13);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, 13, "a job frees content of object 13");
+	world_free(w);
+}
+
+static void
+finds_a_volume_without_a_root(void **state)
+{
+	struct world *w = world_open();
+	uint8_t key[OBJECT_KEY_BYTES];
+
+	(void)state;
+	world_delete(w, world_objects(), object_key(key, OBJECT_ROOT, KEY_RECORD));
+	world_close(w);
+	world_check(w);
+	(void)world_expect_among(w, COP_PROBLEM_STRUCTURE, OBJECT_ROOT, "there is no root");
+	world_free(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_a_name_without_its_back_reference),
+		cmocka_unit_test(finds_a_back_reference_without_its_name),
+		cmocka_unit_test(finds_names_that_differ),
+		cmocka_unit_test(finds_a_name_that_leads_nowhere),
+		cmocka_unit_test(finds_a_wrong_kind_in_an_entry),
+		cmocka_unit_test(finds_a_second_name_of_a_directory),
+		cmocka_unit_test(finds_more_names_than_links),
+		cmocka_unit_test(accepts_more_links_than_names),
+		cmocka_unit_test(finds_an_orphan_that_is_none),
+		cmocka_unit_test(finds_an_orphan_that_is_not_there),
+		cmocka_unit_test(finds_an_object_that_nobody_would_free),
+		cmocka_unit_test(compares_jobs_and_ranges),
+		cmocka_unit_test(finds_a_volume_without_a_root),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
