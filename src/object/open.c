@@ -282,6 +282,12 @@ cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 
 /* ---- Telling --------------------------------------------------------------------------------- */
 
+struct volume *
+open_volume_below(struct cop_volume *volume)
+{
+	return volume->volume;
+}
+
 static int
 info_of(const struct superblock *sb, const struct device *dev, struct cop_volume_info *out_info)
 {

@@ -32,6 +32,9 @@ MUST_CHECK int cop_format_sourced_on(struct device *dev, const struct cop_format
 MUST_CHECK int cop_open_on(
 	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume);
 
+/* The floor below, for tests that plant what no call of coppice.h would write. Borrowed. */
+struct volume *open_volume_below(struct cop_volume *volume);
+
 /* The newest superblock of a device as information. Takes no lock. */
 MUST_CHECK int cop_probe_on(struct device *dev, struct cop_volume_info *out_info);
 

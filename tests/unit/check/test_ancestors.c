@@ -27,7 +27,7 @@ finds_a_loop_of_directories(void **state)
 
 		world_delete(w, world_tree(OBJECT_ROOT, TREE_DIRECTORY),
 			entry_key(key, view_of("a", 1),
-				volume_name_seed(cop_volume_below(w->volume))));
+				volume_name_seed(open_volume_below(w->volume))));
 	} else {
 		r = reader_over(root.record.content.data, root.record.content.bytes);
 		while (!reader_is_done(&r)) {

@@ -162,7 +162,7 @@ follows_a_dead_tree_from_its_cursor(void **state)
 	job.branch = BRANCH_MAIN;
 	job.object = comb;
 	job.root = root;
-	put_job(w, volume_next_job(cop_volume_below(w->volume)), &job);
+	put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
 	world_close(w);
 	world_expect_none(w);
 
@@ -174,7 +174,7 @@ follows_a_dead_tree_from_its_cursor(void **state)
 	world_delete(w, world_objects(), root_key(key, comb, TREE_CONTENT));
 	put_be64(job.cursor.key, 5);
 	job.cursor.bytes = 8;
-	put_job(w, volume_next_job(cop_volume_below(w->volume)), &job);
+	put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
 	world_close(w);
 	world_check(w);
 	for (size_t i = 0; i < w->found_count; i++) {
@@ -190,7 +190,7 @@ finds_jobs_that_make_no_sense(void **state)
 {
 	struct world *w = world_open();
 	struct job job = { .program = JOB_DISMANTLE, .tree_kind = TREE_CONTENT };
-	uint64_t number = volume_next_job(cop_volume_below(w->volume));
+	uint64_t number = volume_next_job(open_volume_below(w->volume));
 
 	(void)state;
 	job.branch = 7;

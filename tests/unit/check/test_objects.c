@@ -115,7 +115,7 @@ finds_keys_without_a_record(void **state)
 {
 	struct world *w = world_open();
 	uint8_t key[OBJECT_KEY_BYTES + 8 + 4];
-	uint64_t seed = volume_name_seed(cop_volume_below(w->volume));
+	uint64_t seed = volume_name_seed(open_volume_below(w->volume));
 
 	(void)state;
 	(void)object_key(key, 15, KEY_XATTR);
@@ -144,7 +144,7 @@ finds_attributes_that_make_no_sense(void **state)
 {
 	struct world *w = world_open();
 	uint64_t id = world_id(w, "attr");
-	uint64_t seed = volume_name_seed(cop_volume_below(w->volume));
+	uint64_t seed = volume_name_seed(open_volume_below(w->volume));
 
 	(void)state;
 	put_xattr(w, id, "user.large", name_hash(view_of("user.large", 10), seed));

@@ -132,7 +132,7 @@ finds_what_was_written_over_the_checkpoint_before(void **state)
 	world_put_record(w, pieces, &loaded.record);
 	world_put_extents(w, pieces, &first, 1);
 	ours.addr = theirs.addr;
-	ours.birth = volume_generation(cop_volume_below(w->volume));
+	ours.birth = volume_generation(open_volume_below(w->volume));
 	memcpy(ours.checksums, theirs.checksums, sizeof ours.checksums);
 	world_put_extents(w, in, &ours, 1);
 	world_release(w, run);

@@ -36,7 +36,7 @@ finds_a_name_without_its_back_reference(void **state)
 	struct world *w = world_open();
 	uint8_t key[NAME_KEY_BYTES_MAX];
 	uint64_t id = world_id(w, "linked");
-	uint64_t seed = volume_name_seed(cop_volume_below(w->volume));
+	uint64_t seed = volume_name_seed(open_volume_below(w->volume));
 
 	(void)state;
 	world_delete(w, world_objects(),
@@ -109,7 +109,7 @@ finds_a_second_name_of_a_directory(void **state)
 	struct entry entry = { .kind = COP_DIRECTORY, .name = view_of("again", 5) };
 	uint8_t key[NAME_KEY_BYTES_MAX];
 	uint64_t d = world_id(w, "d");
-	uint64_t seed = volume_name_seed(cop_volume_below(w->volume));
+	uint64_t seed = volume_name_seed(open_volume_below(w->volume));
 
 	(void)state;
 	entry.id = world_id(w, "a/b/c");
@@ -230,7 +230,7 @@ put_trim_job(struct world *w, uint64_t number, uint64_t object)
 static uint64_t
 new_job(struct world *w)
 {
-	return volume_next_job(cop_volume_below(w->volume));
+	return volume_next_job(open_volume_below(w->volume));
 }
 
 static void

@@ -235,7 +235,7 @@ world_tree(uint64_t object, enum tree_kind kind)
 static struct tx *
 begin(struct world *w, struct volume_visit *visit)
 {
-	struct volume *volume = cop_volume_below(w->volume);
+	struct volume *volume = open_volume_below(w->volume);
 	struct tx *tx;
 
 	volume_enter(volume, visit);
@@ -247,7 +247,7 @@ static void
 commit(struct world *w, struct volume_visit *visit, struct tx *tx)
 {
 	must(tx_commit(tx));
-	volume_leave(cop_volume_below(w->volume), visit);
+	volume_leave(open_volume_below(w->volume), visit);
 }
 
 void
@@ -291,7 +291,7 @@ world_count_objects(struct world *w, int64_t change)
 static size_t
 get(struct world *w, struct view key, void *value, size_t capacity)
 {
-	struct volume *volume = cop_volume_below(w->volume);
+	struct volume *volume = open_volume_below(w->volume);
 	struct volume_visit visit;
 	struct tree *tree;
 	size_t bytes;
