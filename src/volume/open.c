@@ -6,7 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NEWER_TRIES = 16 }; /* checkpoints that a writer may make while a reader looks at one */
+enum {
+	NEWER_TRIES = 16, /* checkpoints that a writer may make while a reader looks at one */
+	VISIT_WAITS = 100,
+};
+
+static const int64_t visit_wait_ns = 10000000;
 
 /* ---- Finding the superblock ------------------------------------------------------------------ */
 
@@ -325,11 +330,16 @@ init_locks(struct volume *volume)
 	err = condition_init(&volume->state_changed);
 	if (err)
 		goto undo_visits;
-	err = gate_create(&volume->gate);
+	err = condition_init(&volume->visit_left);
 	if (err)
 		goto undo_condition;
+	err = gate_create(&volume->gate);
+	if (err)
+		goto undo_visit_left;
 	return 0;
 
+undo_visit_left:
+	condition_fini(&volume->visit_left);
 undo_condition:
 	condition_fini(&volume->state_changed);
 undo_visits:
@@ -436,6 +446,7 @@ volume_close(struct volume *volume)
 	space_free_all(volume->space);
 	cache_free(volume->cache);
 	gate_free(volume->gate);
+	condition_fini(&volume->visit_left);
 	condition_fini(&volume->state_changed);
 	mutex_fini(&volume->visit_lock);
 	mutex_fini(&volume->state);
@@ -606,7 +617,32 @@ volume_leave(struct volume *volume, struct volume_visit *visit)
 		visit->next->previous = visit->previous;
 	else
 		volume->visit_last = visit->previous;
+	if (volume->visit_waiters > 0)
+		condition_wake_all(&volume->visit_left);
 	mutex_unlock(&volume->visit_lock);
+}
+
+static bool
+has_visit_before(const struct volume *volume, uint64_t period)
+{
+	return volume->visit_first && volume->visit_first->period < period;
+}
+
+bool
+volume__wait_for_visits(struct volume *volume)
+{
+	uint64_t open = atomic_load(&volume->generation);
+	bool has_some;
+
+	lock_assert_none_held();
+	mutex_lock(&volume->visit_lock);
+	volume->visit_waiters++;
+	for (int i = 0; i < VISIT_WAITS && has_visit_before(volume, open); i++)
+		condition_wait_for(&volume->visit_left, &volume->visit_lock, visit_wait_ns);
+	volume->visit_waiters--;
+	has_some = has_visit_before(volume, open);
+	mutex_unlock(&volume->visit_lock);
+	return !has_some;
 }
 
 /* ---- Telling --------------------------------------------------------------------------------- */

@@ -157,6 +157,16 @@ volume__tree_init(struct volume *volume, struct open_tree *tree, struct tree_nam
 	};
 }
 
+void
+volume__note_levels(struct volume *volume, uint8_t levels)
+{
+	uint8_t highest = atomic_load(&volume->content_levels);
+
+	while (highest < levels &&
+		!atomic_compare_exchange_weak(&volume->content_levels, &highest, levels))
+		;
+}
+
 static bool
 name_equal(struct tree_name a, struct tree_name b)
 {
@@ -263,6 +273,7 @@ open_new(struct volume *volume, struct tree_name name, struct open_tree **out_tr
 			tree = TAKE(made);
 			tree->next = volume->trees[bucket_of(name)];
 			volume->trees[bucket_of(name)] = tree;
+			volume__note_levels(volume, root.levels);
 		}
 		if (tree)
 			tree->refs++;

@@ -246,21 +246,33 @@ queue_leave(struct volume *volume, struct volume_visit *visit)
 	volume_enter(volume, visit);
 }
 
-/* At the head of the queue: admits, with up to two checkpoints to bring back what awaits release.
+/*
+ * At the head of the queue, after COP_ENOSPC, for the time numbered `tries`: two checkpoints bring
+ * back what awaits release, unless an operation still looks at it; then that is waited for, before
+ * one more. COP_ENOSPC: nothing more can be done.
  */
+static int
+make_room_in_space(struct volume *volume, int tries)
+{
+	if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
+		return COP_ENOSPC;
+	if (tries > SPACE_TRIES)
+		return COP_ENOSPC;
+	if (tries == SPACE_TRIES && !volume__wait_for_visits(volume))
+		return COP_ENOSPC;
+	return volume__checkpoint_forced(volume);
+}
+
+/* At the head of the queue. */
 static int
 admit_at_head(struct volume *volume, uint64_t blocks, bool emptying)
 {
 	int err = space_admit(volume->space, blocks, emptying);
 
-	for (int i = 0; i < SPACE_TRIES && err == COP_ENOSPC; i++) {
-		int checkpoint;
-
-		if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
-			break;
-		checkpoint = volume__checkpoint_forced(volume);
-		if (checkpoint)
-			return checkpoint;
+	for (int tries = 0; err == COP_ENOSPC; tries++) {
+		err = make_room_in_space(volume, tries);
+		if (err)
+			return err;
 		err = space_admit(volume->space, blocks, emptying);
 	}
 	return err;
@@ -671,8 +683,7 @@ apply_root(struct volume *volume, const struct message *message)
 	}
 	tree->stored = tree->tree.root;
 	atomic_fetch_add(&volume->root_changes, 1);
-	if (tree->tree.root.levels > volume->content_levels)
-		volume->content_levels = tree->tree.root.levels;
+	volume__note_levels(volume, tree->tree.root.levels);
 }
 
 static void
@@ -720,12 +731,13 @@ apply(struct tx *tx)
 void
 volume__update_reserve(struct volume *volume)
 {
-	uint32_t content = volume->content_levels == 0 ? 1 : volume->content_levels;
+	uint8_t seen = atomic_load(&volume->content_levels);
+	uint8_t content = seen == 0 ? 1 : seen;
 	uint64_t nodes;
 
 	nodes = (uint64_t)TX_EMPTYING_OBJECT_MESSAGES *
 			tree_nodes_worst(volume->objects.tree.root.levels) +
-		(uint64_t)TX_EMPTYING_CONTENT_MESSAGES * tree_nodes_worst((uint8_t)content) +
+		(uint64_t)TX_EMPTYING_CONTENT_MESSAGES * tree_nodes_worst(content) +
 		(uint64_t)TX_EMPTYING_CATALOG_MESSAGES *
 			tree_nodes_worst(volume->catalog.tree.root.levels);
 	space_set_reserve(volume->space, 3 * nodes * 2 * volume->node_blocks);
@@ -763,7 +775,7 @@ static int
 reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 {
 	struct volume *volume = tx->volume;
-	int checkpoints = 0;
+	int tries = 0;
 
 	for (;;) {
 		uint64_t returned = tickets_returned(volume);
@@ -783,13 +795,12 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 			err_clear(); /* what others have pinned was in the way */
 			continue;
 		}
-		if (err != COP_ENOSPC || checkpoints == SPACE_TRIES ||
-			(space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume)))
-			return err;
-		err = volume__checkpoint_forced(volume);
-		if (err)
-			return err;
-		checkpoints++;
+		if (err == COP_ENOSPC) {
+			err = make_room_in_space(volume, tries++);
+			if (err == 0)
+				continue;
+		}
+		return err;
 	}
 }
 

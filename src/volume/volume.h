@@ -222,7 +222,7 @@ void tx_abort(struct tx *tx);
 /* Everything that was committed before the call is durable when it returns 0. No lock held. */
 MUST_CHECK int volume_checkpoint(struct volume *volume);
 
-/* Checkpoints until nothing awaits release. */
+/* Checkpoints until nothing awaits release, or only what a running operation may still look at. */
 MUST_CHECK int volume_settle(struct volume *volume);
 
 /* Is there anything that is not durable yet? Also while a checkpoint is being written, and for good

@@ -82,7 +82,6 @@ struct volume {
 	bool changed; /* since the last freeze */
 	struct rng rng;
 	struct reservation taken; /* by the transaction that is being applied */
-	uint8_t content_levels;   /* highest of any content or directory tree so far */
 
 	/* Guarded by `state`, rank LOCK_VOLUME_STATE. */
 	struct mutex state;
@@ -108,12 +107,15 @@ struct volume {
 	struct mutex visit_lock;
 	struct volume_visit *visit_first;
 	struct volume_visit *visit_last;
+	struct condition visit_left;
+	uint32_t visit_waiters;
 
 	/* Counters: relaxed. */
 	_Atomic uint64_t next_object;
 	_Atomic uint64_t next_job;
 	_Atomic int64_t objects_count;
-	_Atomic uint64_t root_changes; /* root records written or removed */
+	_Atomic uint8_t content_levels; /* highest of any content or directory tree seen so far */
+	_Atomic uint64_t root_changes;  /* root records written or removed */
 	_Atomic uint64_t open_node_bytes;
 	_Atomic uint64_t frozen_node_bytes;
 	_Atomic uint64_t checkpoints;
@@ -140,6 +142,9 @@ open_tree_of(struct tree *tree)
 {
 	return (struct open_tree *)(void *)tree;
 }
+
+/* A content or directory tree is that high: the reserve must cover its being emptied. */
+void volume__note_levels(struct volume *volume, uint8_t levels);
 
 /* The turn is the caller's: looks up in `objects`, of that generation, the roots of all open trees
  * that were not looked up there before. */
@@ -178,6 +183,12 @@ void volume__closing_fini(struct closing *closing);
 MUST_CHECK int volume__ensure_standing(struct volume *volume);
 
 /* ---- open.c */
+
+/*
+ * Waits, for a second at most, until the operations have ended that began before the open
+ * generation. False: some go on. No lock held.
+ */
+bool volume__wait_for_visits(struct volume *volume);
 
 MUST_CHECK int volume__random(int (*random)(void *context, void *buffer, size_t bytes),
 	void *context, struct rng *out_rng);

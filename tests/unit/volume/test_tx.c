@@ -3,6 +3,7 @@
 #include "world.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -350,6 +351,93 @@ threads_with_large_transactions_wait_for_memory(void **state)
 	}
 }
 
+/* ---- Visits in the way ----------------------------------------------------------------------- */
+
+struct looker {
+	struct volume *volume;
+	pthread_t thread;
+	_Atomic bool stop;
+};
+
+/* Looks on, each time until two more checkpoints have been made. */
+static void *
+look_on(void *context)
+{
+	struct looker *looker = context;
+
+	while (!atomic_load(&looker->stop)) {
+		uint64_t checkpoints = volume_stats(looker->volume).checkpoints;
+		struct volume_visit visit;
+
+		volume_enter(looker->volume, &visit);
+		while (!atomic_load(&looker->stop) &&
+			volume_stats(looker->volume).checkpoints < checkpoints + 2)
+			sched_yield();
+		volume_leave(looker->volume, &visit);
+	}
+	return NULL;
+}
+
+static void
+a_full_volume_is_emptied_though_others_look_on(void **state)
+{
+	struct world world = { 0 };
+	struct looker looker = { 0 };
+	uint32_t count = 0;
+	uint64_t before;
+	int err;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	before = space_free_blocks(volume_space(world.volume));
+	while ((err = world_put(&world, count, (uint8_t)count, 400)) == 0)
+		count++;
+	assert_int_equal(err, COP_ENOSPC);
+
+	looker.volume = world.volume;
+	assert_int_equal(pthread_create(&looker.thread, NULL, look_on, &looker), 0);
+	err = 0;
+	for (uint32_t i = 0; i < count && err == 0;
+		i++) /* all over the tree: few nodes are freed */
+		err = world_delete(&world, (uint32_t)((uint64_t)i * 7919 % count));
+	atomic_store(&looker.stop, true);
+	assert_int_equal(pthread_join(looker.thread, NULL), 0);
+	if (err)
+		fail_msg("%s", err_text());
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(world_delete(&world, i), 0);
+	world_settle(&world);
+	assert_int_equal(space_free_blocks(volume_space(world.volume)), before);
+	world_end(&world);
+}
+
+/* What a visit may look at is not handed out; settling ends all the same. */
+static void
+settling_waits_for_no_visit(void **state)
+{
+	struct world world = { 0 };
+	struct volume_visit other;
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	before = space_free_blocks(volume_space(world.volume));
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_put(&world, i, 1, 400), 0);
+	world_settle(&world);
+	volume_enter(world.volume, &other);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_delete(&world, i), 0);
+	world_settle(&world);
+	assert_true(space_pending_blocks(volume_space(world.volume)) >= 40);
+	assert_true(space_free_blocks(volume_space(world.volume)) < before);
+	volume_leave(world.volume, &other);
+	world_settle(&world);
+	assert_int_equal(space_pending_blocks(volume_space(world.volume)), 0);
+	assert_int_equal(space_free_blocks(volume_space(world.volume)), before);
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -360,6 +448,8 @@ main(void)
 		cmocka_unit_test(sixty_four_large_messages_fit_their_ticket),
 		cmocka_unit_test(a_transaction_begun_before_a_failure_is_refused_after_it),
 		cmocka_unit_test(a_commit_in_a_warm_cache_calls_no_device),
+		cmocka_unit_test(a_full_volume_is_emptied_though_others_look_on),
+		cmocka_unit_test(settling_waits_for_no_visit),
 		cmocka_unit_test(threads_with_small_transactions_and_a_small_cache),
 		cmocka_unit_test(threads_with_large_transactions_wait_for_memory),
 
