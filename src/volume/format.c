@@ -213,7 +213,7 @@ write_volume(struct device *dev, const struct geometry *geometry, struct superbl
 	uint64_t used_blocks = 0;
 	int err;
 
-	/* What a power cut leaves is the old volume whole, or none. */
+	/* Nothing of the old volume is overwritten while its superblocks may still be found. */
 	err = wipe_old_superblocks(dev);
 	if (err == 0)
 		err = device_flush(dev);

@@ -1,3 +1,4 @@
+#include "support/alloc.h"
 #include "volume/volume_internal.h"
 #include "world.h"
 
@@ -36,11 +37,120 @@ groups_begin_with_the_parameters_of_the_format(void **state)
 	world_end(&world);
 }
 
+static const struct volume_format_options small = {
+	.volume_blocks = (8 << 20) / BLOCK_BYTES,
+	.random = world_random,
+	.clock_ns = world_clock,
+};
+
+static void
+an_empty_volume_has_a_branch_and_nothing_else(void **state)
+{
+	struct world world = { 0 };
+	struct superblock sb;
+	struct tree *tree;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	volume_superblock(world.volume, &sb);
+	assert_int_equal(sb.generation, 1);
+	assert_int_equal(sb.previous_generation, 0);
+	assert_int_equal(sb.blocks, (8 << 20) / BLOCK_BYTES);
+	assert_int_equal(sb.node_bytes, 4096);
+	assert_int_equal(sb.next_object, OBJECT_FIRST);
+	assert_int_equal(sb.created_ns, world_clock(NULL));
+	assert_int_equal(sb.uuid[6] >> 4, 4);
+	assert_int_equal(sb.uuid[8] >> 6, 2);
+	assert_int_equal(volume_tree_open(world.volume, world_objects, &tree), 0);
+	assert_int_equal(tree->root.levels, 0);
+	assert_false(volume_is_dirty(world.volume));
+	/* The requirement on what is available: 70 % of 8 MiB. */
+	assert_true(space_available_blocks(volume_space(world.volume)) * 100 >= sb.blocks * 70);
+	world_end(&world);
+}
+
+static void
+judges_its_options(void **state)
+{
+	static const struct {
+		struct volume_format_options options;
+		int err;
+		const char *text;
+	} rows[] = {
+		{ { .volume_blocks = 2047 }, COP_ETOOSMALL, "the least is 8388608 (8M)" },
+		{ { .volume_blocks = 0 }, COP_ETOOSMALL, "a volume of 0 bytes" },
+		{ { .volume_blocks = UINT64_MAX }, COP_EINVAL, "the most is" },
+		{ { .volume_blocks = 2048, .node_bytes = 2048 }, COP_EINVAL, "nodes of 2048" },
+		{ { .volume_blocks = 2048, .node_bytes = 131072 }, COP_EINVAL, "nodes of 131072" },
+		{ { .volume_blocks = 2048, .node_bytes = 5000 }, COP_EINVAL, "nodes of 5000" },
+		{ { .volume_blocks = 2048, .metadata_copies = 3 }, COP_EINVAL, "3 copies" },
+		{ { .volume_blocks = 2048, .journal_blocks = 63 }, COP_EINVAL, "a journal of" },
+		{ { .volume_blocks = 2048, .journal_blocks = 256 }, COP_EINVAL, "does not fit" },
+		{ { .volume_blocks = 2048,
+			  .label = "12345678901234567890123456789012345678901234567890123456789012"
+				   "345678901234567890" },
+			COP_EINVAL, "a label of 80 bytes" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct volume_format_options options = rows[i].options;
+
+		assert_int_equal(volume_format_options_complete(&options), rows[i].err);
+		if (!strstr(err_text(), rows[i].text))
+			fail_msg("row %zu: %s", i, err_text());
+	}
+}
+
+static void
+refuses_a_device_that_is_too_small_and_leaves_it_alone(void **state)
+{
+	struct sim_medium *medium;
+	struct device *dev;
+
+	(void)state;
+	assert_int_equal(sim_create(7 << 20, 1, &medium), 0);
+	assert_int_equal(sim_open(medium, 0, &dev), 0);
+	assert_int_equal(volume_format(dev, &small), COP_EINVAL);
+	assert_non_null(strstr(err_text(), "on a device of 7340032"));
+	assert_int_equal(sim_stats(medium).calls, 0);
+	device_close(dev);
+	sim_free(medium);
+}
+
+static void
+formatting_survives_every_lack_of_memory(void **state)
+{
+	const struct device_options options = { 0 };
+	struct superblock newest;
+	struct superblock previous;
+	struct device *dev;
+	int err = COP_ENOMEM;
+
+	(void)state;
+	for (uint64_t nth = 1; err; nth++) {
+		assert_int_equal(device_open("mem:8M", &options, &dev), 0);
+		alloc_fail_nth(nth);
+		err = volume_format(dev, &small);
+		alloc_fail_nth(0);
+		if (err) {
+			assert_int_equal(err, COP_ENOMEM);
+			assert_int_equal(
+				volume_find_superblock(dev, &newest, &previous), COP_ENOTVOLUME);
+		}
+		device_close(dev);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(groups_begin_with_the_parameters_of_the_format),
+		cmocka_unit_test(an_empty_volume_has_a_branch_and_nothing_else),
+		cmocka_unit_test(judges_its_options),
+		cmocka_unit_test(refuses_a_device_that_is_too_small_and_leaves_it_alone),
+		cmocka_unit_test(formatting_survives_every_lack_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
