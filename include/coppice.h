@@ -351,7 +351,7 @@ COP_API struct cop_volume *cop_volume_of(const struct cop_object *object);
 /*
  * Raises or lowers the stored reference count by one without a name, for those who keep objects
  * under names of their own. An object at 0 is freed when its last handle is released.
- * COP_EMLINK, COP_EINVAL (below 0, or a directory).
+ * COP_EMLINK, COP_EINVAL (a directory, or no link is left but those of names).
  */
 COP_API COP_MUST_CHECK int cop_ref(struct cop_object *object);
 COP_API COP_MUST_CHECK int cop_unref(struct cop_object *object);

@@ -202,6 +202,41 @@ cop_ref(struct cop_object *object)
 	return err;
 }
 
+struct names {
+	uint64_t object;
+	uint64_t count;
+};
+
+static bool
+count_name(void *context, struct view key, struct view value)
+{
+	struct names *names = context;
+
+	(void)value;
+	if (key.bytes < OBJECT_KEY_BYTES || get_be64(key.data) != names->object ||
+		key.data[OBJECT_KEY_BYTES - 1] != KEY_NAME)
+		return false;
+	names->count++;
+	return true;
+}
+
+/* A link that belongs to a name goes with the name only, else the name would lead nowhere. */
+static int
+check_has_nameless_link(struct cop_object *object, const struct record *record)
+{
+	struct names names = { .object = object->id, .count = record->name.bytes > 0 };
+	uint8_t from[OBJECT_KEY_BYTES];
+	int err = tree_scan(object->volume->objects, object_key(from, object->id, KEY_NAME), 0,
+		count_name, &names);
+
+	if (err)
+		return err;
+	if (record->links <= names.count)
+		return fail(COP_EINVAL, "object %" PRIu64 " has no references but its names",
+			object->id);
+	return 0;
+}
+
 static int
 drop_reference(struct operation *op, struct cop_object *object)
 {
@@ -214,6 +249,9 @@ drop_reference(struct operation *op, struct cop_object *object)
 		return err;
 	if (loaded.record.links == 0)
 		return fail(COP_EINVAL, "object %" PRIu64 " has no references", object->id);
+	err = check_has_nameless_link(object, &loaded.record);
+	if (err)
+		return err;
 	loaded.record.links--;
 	record_touch(object->volume, &loaded.record, false);
 	err = tx_begin(op->volume->volume, &op->visit, true, &tx);

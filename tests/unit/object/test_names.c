@@ -228,6 +228,10 @@ an_object_without_a_name_gets_one_or_vanishes(void **state)
 	assert_int_equal(cop_link(object, world.root, "named", 5), 0);
 	assert_int_equal(stat_of(object).links, 1);
 	assert_string_equal(stat_of(object).name, "named");
+	assert_int_equal(cop_unref(object), COP_EINVAL); /* the link is that of the name */
+	assert_int_equal(cop_ref(object), 0);
+	assert_int_equal(cop_unref(object), 0);
+	assert_int_equal(cop_unref(object), COP_EINVAL);
 	cop_release(object);
 	assert_int_equal(cop_allocate(world.root, &new, &object), 0);
 	id = cop_id(object);
