@@ -138,7 +138,7 @@ seed_directory(uint8_t *out)
 		struct entry entry = {
 			.id = OBJECT_FIRST + i,
 			.kind = COP_FILE,
-			.name = view_of("a name" + i, 6 - i),
+			.name = view_of(&"a name"[i], 6 - i),
 		};
 
 		entry_inline_encode(&entry, &w);
