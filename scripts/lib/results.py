@@ -3,11 +3,12 @@
 
 usage: results.py FILE note STAGE pass|fail|skip NAME [REASON]
        results.py FILE meson BUILD STAGE
-       results.py FILE sum
+       results.py FILE sum [empty]
 
 FILE gets one line of JSON for each result. `meson` reads the log that `meson test` left in BUILD:
 a program that speaks TAP counts with each of its subtests, any other as one. A test that ran in
-several builds counts once: failed if it failed anywhere, skipped only if it ran nowhere.
+several builds counts once: failed if it failed anywhere, skipped only if it ran nowhere. That
+nothing was counted is a failure, unless `empty` says that there was nothing to count.
 """
 
 import json
@@ -118,7 +119,7 @@ def merged(path):
     return list(worst.values())
 
 
-def summarize(path):
+def summarize(path, may_be_empty):
     """Prints what failed and what was skipped, then the closing line; the exit code."""
     results = merged(path)
     count = {verdict: 0 for verdict in SEVERITY}
@@ -132,7 +133,7 @@ def summarize(path):
     if count["skip"]:
         line += f", {count['skip']} skipped"
     print(line, flush=True)
-    return 1 if count["fail"] or not count["pass"] else 0
+    return 1 if count["fail"] or not (count["pass"] or may_be_empty) else 0
 
 
 def main(argv):
@@ -142,8 +143,8 @@ def main(argv):
     if len(argv) == 5 and argv[2] == "meson":
         append(argv[1], meson_results(argv[3], argv[4]))
         return 0
-    if len(argv) == 3 and argv[2] == "sum":
-        return summarize(argv[1])
+    if len(argv) in (3, 4) and argv[2] == "sum" and argv[3:] in ([], ["empty"]):
+        return summarize(argv[1], may_be_empty=bool(argv[3:]))
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -464,6 +464,7 @@ make_reference(const struct named_row *named, enum fault_kind kind, struct refer
 		must(snapshot_of_volume(try.stage->volume, &reference->before), "snapshot");
 	else
 		reference->before = NULL;
+	(void)end_stage(&try); /* nothing fails here */
 	try_free(&try);
 
 	/* Again, so that the snapshot has not warmed the cache. */

@@ -86,6 +86,14 @@ def fails_when_nothing_ran():
     tap.equal((lines[-1], code), ("0 passed, 0 failed", 1))
 
 
+def passes_when_there_was_nothing_to_run():
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "results")
+        tap.equal(command(file, "sum", "empty").returncode, 0)
+        command(file, "note", "build", "fail", "stage build", "exit code 1")
+        tap.equal(command(file, "sum", "empty").returncode, 1)
+
+
 tap.run([
     counts_each_subtest,
     counts_a_program_without_subtests_as_one,
@@ -95,4 +103,5 @@ tap.run([
     counts_a_test_that_another_build_ran_as_run,
     counts_a_whole_program_skipped,
     fails_when_nothing_ran,
+    passes_when_there_was_nothing_to_run,
 ])
