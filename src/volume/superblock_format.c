@@ -167,8 +167,13 @@ fields_check(const struct superblock *sb, uint8_t checksum_algorithm)
 	if (sb->generation == 0 || sb->previous_generation >= sb->generation)
 		return fail(COP_EFORMAT, "superblock of generation %" PRIu64 " after %" PRIu64,
 			sb->generation, sb->previous_generation);
-	if (sb->generation > SUPERBLOCK_GENERATION_MAX)
+	if (sb->generation > SUPERBLOCK_NUMBER_MAX)
 		return fail(COP_EFORMAT, "superblock of generation %" PRIu64, sb->generation);
+	if (sb->next_object > SUPERBLOCK_NUMBER_MAX || sb->next_branch > SUPERBLOCK_NUMBER_MAX ||
+		sb->next_job > SUPERBLOCK_NUMBER_MAX)
+		return fail(COP_EFORMAT,
+			"next object %" PRIu64 ", branch %" PRIu64 ", job %" PRIu64,
+			sb->next_object, sb->next_branch, sb->next_job);
 	if (sb->slot >= SUPERBLOCK_RING)
 		return fail(COP_EFORMAT, "superblock slot %u", sb->slot);
 	if (!is_power_of_two(sb->node_bytes) || sb->node_bytes < TREE_NODE_BYTES_MIN ||

@@ -64,8 +64,9 @@ enum {
 
 #define SUPERBLOCK_CLEAN UINT64_C(8)
 
-/* Later ones are damage: none that is counted up from 1 gets there. */
-#define SUPERBLOCK_GENERATION_MAX (UINT64_MAX >> 1)
+/* Of generations, and of numbers of objects, branches and jobs. Larger ones are damage: none that
+ * is counted up from 1 gets there, and so none that is handed out wraps around. */
+#define SUPERBLOCK_NUMBER_MAX (UINT64_MAX >> 1)
 
 struct superblock {
 	uint16_t place;

@@ -153,6 +153,12 @@ refuses_what_makes_no_sense(void **state)
 	assert_int_equal(decode_with(112 + 32, 200, 1), COP_EFORMAT);
 	assert_int_equal(decode_with(112, 0, 8), COP_EFORMAT);
 	assert_int_equal(decode_with(232, 16385, 8), COP_EFORMAT);
+	assert_int_equal(decode_with(56, UINT64_C(1) << 63, 8), COP_EFORMAT);
+	assert_int_equal(decode_with(248, UINT64_C(1) << 63, 8), COP_EFORMAT);
+	assert_non_null(strstr(err_text(), "next object"));
+	assert_int_equal(decode_with(256, UINT64_C(1) << 63, 8), COP_EFORMAT);
+	assert_int_equal(decode_with(264, UINT64_MAX, 8), COP_EFORMAT);
+	assert_int_equal(decode_with(248, SUPERBLOCK_NUMBER_MAX, 8), 0);
 	assert_int_equal(decode_with(344 + 63, 'x', 1), COP_EFORMAT);
 }
 
