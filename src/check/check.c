@@ -6,11 +6,12 @@
  *   3/8   the cache of nodes
  *   1/4   buffers of data that is being read, 8 MiB at most; 1/32 for what waits to be read
  *   1/8   the window of blocks
- *   1/12  the window of object numbers
+ *   1/12  the window of object numbers, with its index
  *   1/32  marks of directories
  *
  * The rest is for handles and what the cache wastes. A pass walks everything and keeps of it what
- * falls into its two windows. Passes go on until both have covered everything.
+ * falls into its two windows. Passes go on until both have covered everything: as many as there are
+ * blocks and objects to hold, whatever numbers the superblock claims to have given.
  */
 
 #include "check/check_internal.h"
@@ -27,6 +28,7 @@ enum {
 	DATA_IN_FLIGHT_MANY = 32,
 	DATA_BLOCKS_MAX = 16384, /* 64 MiB */
 	DATA_ITEM_BYTES = 72,    /* of memory for each block that waits, if each is by itself */
+	RECORD_BYTES_LEAST = 64, /* that an object takes, to guess how many there can be */
 };
 
 static struct check_limits
@@ -36,7 +38,7 @@ limits_of(uint64_t memory)
 	struct check_limits limits = {
 		.cache_bytes = memory / 8 * 3,
 		.window_ags = memory / 8 / sizeof(struct window_ag),
-		.window_ids = memory / 12 / sizeof(struct tally),
+		.window_ids = memory / 13 / sizeof(struct tally_page) * TALLY_PAGE_IDS,
 		.ancestor_ids = memory / 32 * 4,
 		.data_in_flight =
 			buffers < DATA_BUFFERS_BYTES_MAX ? DATA_IN_FLIGHT_FEW : DATA_IN_FLIGHT_MANY,
@@ -80,19 +82,21 @@ one_pass(struct checker *checker)
 	losses_keep_worst(checker);
 }
 
+/* A guess: how objects fall into the windows is known when they have been met. */
 static int
 count_passes(struct checker *checker)
 {
 	uint64_t fixed = geometry_fixed_blocks_total(&checker->geometry);
 	uint64_t used = checker->sb.blocks - min_u64(checker->sb.blocks, checker->sb.free_blocks);
 	uint64_t for_blocks;
+	uint64_t objects;
 	int err = references__count_passes(checker, &for_blocks);
 
 	if (err)
 		return err;
 	checker->used_bytes = (used - min_u64(used, fixed)) * BLOCK_BYTES;
-	checker->pass_count =
-		max_u64(for_blocks, div_up(checker->sb.next_object, checker->limits.window_ids));
+	objects = min_u64(checker->sb.objects, checker->used_bytes / RECORD_BYTES_LEAST);
+	checker->pass_count = max_u64(for_blocks, div_up(objects, checker->limits.window_ids));
 	return 0;
 }
 
@@ -100,25 +104,27 @@ static int
 all_passes(struct checker *checker)
 {
 	uint64_t ag = 0;
-	uint64_t id = 0;
+	bool is_done = false;
 	int err = count_passes(checker);
 
 	checker->is_first_pass = true;
-	while (err == 0 && (ag < checker->geometry.ag_count || id < checker->sb.next_object)) {
-		uint64_t ids = min_u64(checker->limits.window_ids,
-			checker->sb.next_object - min_u64(id, checker->sb.next_object));
-
+	while (err == 0 && !is_done) {
 		err = references__begin(checker, ag);
 		if (err == 0)
-			err = tallies__begin(checker, id, ids);
+			err = tallies__begin(checker);
 		if (err)
 			break;
 		one_pass(checker);
 		err = checker->err;
 		ag = checker->references.end_ag;
-		id += ids;
+		is_done = ag == checker->geometry.ag_count && tallies__are_done(checker);
 		checker->pass++;
 		checker->is_first_pass = false;
+	}
+	if (err == 0 && checker->pass < checker->pass_count) {
+		checker->pass = checker->pass_count;
+		(void)report__progress(checker, 0);
+		err = checker->err;
 	}
 	return err;
 }

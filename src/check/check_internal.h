@@ -66,11 +66,22 @@ enum tally_flags {
 	TALLY_DAMAGED = 1 << 2, /* there is something, but it cannot be read */
 };
 
+enum { TALLY_PAGE_IDS = 16 };
+
+/* Object numbers that lie side by side. */
+struct tally_page {
+	uint64_t number; /* of the page: the first object's by TALLY_PAGE_IDS */
+	struct tally tallies[TALLY_PAGE_IDS];
+};
+
 struct tallies {
-	struct tally *list; /* owned */
-	uint64_t first;
-	uint64_t count;
-	uint64_t capacity;
+	struct tally_page *pages; /* owned, `page_max` of them */
+	uint32_t *index;          /* owned: by hash of the number, where in `pages`, from 1 */
+	uint64_t index_mask;
+	uint32_t page_count;
+	uint32_t page_max;
+	uint64_t first_page; /* the window */
+	uint64_t end_page;   /* UINT64_MAX: it has no end */
 };
 
 /* Two bits for each object number up to `limit`: what climbing from there has shown. */
@@ -99,7 +110,7 @@ enum {
 struct check_limits {
 	uint64_t cache_bytes;
 	size_t window_ags;
-	uint64_t window_ids;
+	uint64_t window_ids; /* if they lie side by side */
 	uint64_t ancestor_ids;
 	uint32_t data_in_flight;
 	uint32_t data_request_blocks; /* EXTENT_BLOCKS_MAX or more */
@@ -270,8 +281,12 @@ void references__judge(struct checker *checker);
 
 /* ---- tallies.c ------------------------------------------------------------------------------- */
 
-MUST_CHECK int tallies__begin(struct checker *checker, uint64_t first, uint64_t count);
+/* Sets up the first window, and then each time the one that follows. */
+MUST_CHECK int tallies__begin(struct checker *checker);
 void tallies__end(struct checker *checker);
+
+/* After a pass: its window was the last. */
+bool tallies__are_done(const struct checker *checker);
 void tallies__entry(struct checker *checker, uint64_t directory, struct view name, uint64_t id,
 	enum cop_kind kind);
 void tallies__back(struct checker *checker, uint64_t id, uint64_t parent, struct view name);

@@ -1,50 +1,149 @@
 /*
  * The window of object numbers: what directories, records and jobs say of an object, until all of
  * it can be compared. Names are compared by sums of hashes, so that their order does not matter.
+ *
+ * Only numbers that are met take room, a page of neighbours at a time: the numbers of a volume can
+ * be far apart, and a hostile one names any. When the pages are used up, the upper half of them is
+ * given up and the window ends there: what lies beyond is for the next pass. A number within the
+ * window has had its page since it was first met, so at the end of a pass all is known of it.
+ *
+ *   first_page            end_page: falls when pages are used up
+ *   |--[page]----[page]---|.....................|
  */
 
 #include "check/check_internal.h"
 
 #include "base/checksum.h"
+#include "base/num.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
+enum { PAGES_MIN = 2 }; /* one is kept when half of them are given up: each pass gets further */
+
+/* ---- Pages ----------------------------------------------------------------------------------- */
+
+/* Where a page is, or would be, in the index. */
+static uint32_t *
+place_of(struct tallies *tallies, uint64_t number)
+{
+	uint64_t at = hash64(&number, sizeof number, 0);
+
+	for (;; at++) {
+		uint32_t *place = &tallies->index[at & tallies->index_mask];
+
+		if (*place == 0 || tallies->pages[*place - 1].number == number)
+			return place;
+	}
+}
+
+static int
+compare_page(const void *a, const void *b)
+{
+	const struct tally_page *x = a;
+	const struct tally_page *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static void
+sort_pages(struct tallies *tallies)
+{
+	qsort(tallies->pages, tallies->page_count, sizeof tallies->pages[0], compare_page);
+	memset(tallies->index, 0, (tallies->index_mask + 1) * sizeof tallies->index[0]);
+	for (uint32_t i = 0; i < tallies->page_count; i++)
+		*place_of(tallies, tallies->pages[i].number) = i + 1;
+}
+
+/* Ends the window in the middle of what it holds. */
+static void
+give_up_half(struct tallies *tallies)
+{
+	sort_pages(tallies);
+	tallies->end_page = tallies->pages[tallies->page_count / 2].number;
+	tallies->page_count /= 2;
+	sort_pages(tallies);
+}
+
+/* NULL: it is not in the window. */
+static struct tally *
+tally_of(struct checker *checker, uint64_t id)
+{
+	struct tallies *tallies = &checker->tallies;
+	uint64_t number = id / TALLY_PAGE_IDS;
+	uint32_t *place;
+
+	if (id >= checker->sb.next_object || number < tallies->first_page ||
+		number >= tallies->end_page)
+		return NULL;
+	place = place_of(tallies, number);
+	if (*place == 0 && tallies->page_count == tallies->page_max) {
+		give_up_half(tallies);
+		if (number >= tallies->end_page)
+			return NULL;
+		place = place_of(tallies, number);
+	}
+	if (*place == 0) {
+		tallies->pages[tallies->page_count++] = (struct tally_page){ .number = number };
+		*place = tallies->page_count;
+	}
+	return &tallies->pages[*place - 1].tallies[id % TALLY_PAGE_IDS];
+}
+
+/* ---- The window ------------------------------------------------------------------------------ */
+
+static int
+allocate(struct tallies *tallies, uint64_t ids)
+{
+	uint64_t pages = min_u64(max_u64(ids / TALLY_PAGE_IDS, PAGES_MIN), UINT32_MAX / 4);
+	uint64_t places = 4;
+
+	while (places < 2 * pages)
+		places *= 2;
+	tallies->pages = malloc(pages * sizeof tallies->pages[0]);
+	tallies->index = malloc(places * sizeof tallies->index[0]);
+	if (!tallies->pages || !tallies->index)
+		return fail(COP_ENOMEM, "check of %" PRIu64 " objects at once", ids);
+	tallies->page_max = (uint32_t)pages;
+	tallies->index_mask = places - 1;
+	return 0;
+}
+
 int
-tallies__begin(struct checker *checker, uint64_t first, uint64_t count)
+tallies__begin(struct checker *checker)
 {
 	struct tallies *tallies = &checker->tallies;
 
-	if (count > tallies->capacity) {
-		free(tallies->list);
-		tallies->capacity = 0;
-		tallies->list = malloc(count * sizeof tallies->list[0]);
-		if (!tallies->list)
-			return fail(COP_ENOMEM, "check of %" PRIu64 " objects at once", count);
-		tallies->capacity = count;
+	if (!tallies->index) {
+		int err = allocate(tallies, checker->limits.window_ids);
+
+		if (err)
+			return err;
+	} else {
+		tallies->first_page = tallies->end_page;
 	}
-	tallies->first = first;
-	tallies->count = count;
-	if (count > 0)
-		memset(tallies->list, 0, count * sizeof tallies->list[0]);
+	tallies->end_page = UINT64_MAX;
+	tallies->page_count = 0;
+	sort_pages(tallies);
+	(void)tally_of(checker, OBJECT_ROOT); /* it is judged, whether it is met or not */
 	return 0;
+}
+
+bool
+tallies__are_done(const struct checker *checker)
+{
+	return checker->tallies.end_page == UINT64_MAX;
 }
 
 void
 tallies__end(struct checker *checker)
 {
-	free(checker->tallies.list);
+	free(checker->tallies.pages);
+	free(checker->tallies.index);
 	checker->tallies = (struct tallies){ 0 };
 }
 
-static struct tally *
-tally_of(struct checker *checker, uint64_t id)
-{
-	struct tallies *tallies = &checker->tallies;
-
-	if (id < tallies->first || id - tallies->first >= tallies->count)
-		return NULL;
-	return &tallies->list[id - tallies->first];
-}
+/* ---- What is said of an object --------------------------------------------------------------- */
 
 /* One number for a name in a directory. */
 static uint64_t
@@ -239,10 +338,15 @@ tallies__judge(struct checker *checker)
 {
 	struct tallies *tallies = &checker->tallies;
 
-	for (uint64_t i = 0; i < tallies->count; i++) {
-		uint64_t id = tallies->first + i;
+	sort_pages(tallies);
+	for (uint32_t i = 0; i < tallies->page_count; i++) {
+		const struct tally_page *page = &tallies->pages[i];
 
-		if (!is_empty(&tallies->list[i]) || id == OBJECT_ROOT)
-			judge_one(checker, id, &tallies->list[i]);
+		for (uint64_t k = 0; k < TALLY_PAGE_IDS; k++) {
+			uint64_t id = page->number * TALLY_PAGE_IDS + k;
+
+			if (!is_empty(&page->tallies[k]) || id == OBJECT_ROOT)
+				judge_one(checker, id, &page->tallies[k]);
+		}
 	}
 }

@@ -292,6 +292,126 @@ finds_a_volume_without_a_root(void **state)
 	world_free(w);
 }
 
+/* ---- Numbers that lie far apart ---- */
+
+enum { FAR_COUNT = 500, FAR_WINDOW_IDS = 4 * TALLY_PAGE_IDS };
+
+struct far_apart {
+	uint64_t ids[FAR_COUNT];
+	uint64_t told[FAR_COUNT];
+	size_t told_count;
+};
+
+static void
+note_told(void *context, const struct cop_problem *problem)
+{
+	struct far_apart *far = context;
+
+	if (problem->object == OBJECT_ROOT)
+		return;
+	assert_true(far->told_count < FAR_COUNT);
+	far->told[far->told_count++] = problem->object;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Passes over the same numbers, in the order in which they are listed. */
+static uint64_t
+judge_all(struct checker *checker, const struct far_apart *far)
+{
+	uint64_t passes = 0;
+
+	do {
+		must(tallies__begin(checker));
+		for (size_t i = 0; i < FAR_COUNT; i++)
+			tallies__orphan(checker, far->ids[i]);
+		for (size_t i = 0; i < FAR_COUNT; i++)
+			tallies__orphan(checker, far->ids[i]);
+		tallies__judge(checker);
+		passes++;
+	} while (!tallies__are_done(checker));
+	tallies__end(checker);
+	return passes;
+}
+
+/* Each number is told once, in rising order, however they are met and whatever lies between. */
+static void
+meets_numbers_far_apart_in_few_passes(void **state)
+{
+	struct checker *checker = calloc(1, sizeof *checker);
+	struct far_apart *far = calloc(1, sizeof *far);
+	uint64_t steps[] = { 1, 3, TALLY_PAGE_IDS, UINT64_C(1) << 32, UINT64_MAX / 2 / FAR_COUNT };
+
+	(void)state;
+	assert_non_null(checker);
+	assert_non_null(far);
+	checker->sb.next_object = SUPERBLOCK_NUMBER_MAX;
+	checker->limits.window_ids = FAR_WINDOW_IDS;
+	checker->options.problem = note_told;
+	checker->options.context = far;
+	for (size_t s = 0; s < sizeof steps / sizeof steps[0]; s++) {
+		for (int order = 0; order < 3; order++) {
+			uint64_t passes;
+
+			for (uint64_t i = 0; i < FAR_COUNT; i++)
+				far->ids[order == 0   ? i
+					 : order == 1 ? FAR_COUNT - 1 - i
+						      : i * 7 % FAR_COUNT] =
+					OBJECT_FIRST + i * steps[s];
+			far->told_count = 0;
+			passes = judge_all(checker, far);
+			qsort(far->ids, FAR_COUNT, sizeof far->ids[0], compare_ids);
+			assert_int_equal(far->told_count, FAR_COUNT);
+			assert_memory_equal(far->told, far->ids, sizeof far->ids);
+			assert_true(
+				passes <= FAR_COUNT / 2 + 1); /* half of four pages, each time */
+			memset(checker->kinds, 0, sizeof checker->kinds);
+			checker->kind_count = 0;
+		}
+	}
+	free(far);
+	free(checker);
+}
+
+static void
+no_numbers_take_no_passes(void **state)
+{
+	struct checker *checker = calloc(1, sizeof *checker);
+
+	(void)state;
+	assert_non_null(checker);
+	checker->sb.next_object = SUPERBLOCK_NUMBER_MAX;
+	checker->limits.window_ids = 1;
+	must(tallies__begin(checker));
+	assert_true(tallies__are_done(checker));
+	tallies__end(checker);
+	free(checker);
+}
+
+/* As many numbers as can be have been given, and nothing of it is a reason to walk them. */
+static void
+cares_for_objects_and_not_for_numbers(void **state)
+{
+	struct world *w = world_open();
+	struct superblock newest;
+	struct superblock previous;
+
+	(void)state;
+	world_close(w);
+	world_superblocks(w, &newest, &previous);
+	newest.next_object = SUPERBLOCK_NUMBER_MAX;
+	world_put_superblock(w, &newest);
+	world_expect_none(w);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -309,6 +429,9 @@ main(void)
 		cmocka_unit_test(finds_an_object_that_nobody_would_free),
 		cmocka_unit_test(compares_jobs_and_ranges),
 		cmocka_unit_test(finds_a_volume_without_a_root),
+		cmocka_unit_test(meets_numbers_far_apart_in_few_passes),
+		cmocka_unit_test(no_numbers_take_no_passes),
+		cmocka_unit_test(cares_for_objects_and_not_for_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
