@@ -2,7 +2,7 @@
  * Runs a fuzz target without a fuzzer.
  *
  *   fuzz_NAME                  its seeds, as they are and with bytes altered
- *   fuzz_NAME FILE...          the inputs in these files
+ *   fuzz_NAME PATH...          the inputs in these files, or in all files of these directories
  *   fuzz_NAME --write DIR      writes the seeds, a corpus for the fuzzer to begin with
  */
 
@@ -10,6 +10,8 @@
 #include "fuzz/fuzz.h"
 
 #include <assert.h>
+#include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +68,39 @@ run_file(const char *path)
 	return 0;
 }
 
+/* The name comes first: an input that crashes or hangs is then the last one named. */
+static int
+run_directory(DIR *dir, const char *path)
+{
+	const struct dirent *entry;
+	int failures = 0;
+
+	while ((entry = readdir(dir))) {
+		char file[PATH_MAX];
+
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+		printf("%s\n", file);
+		(void)fflush(stdout);
+		failures += run_file(file);
+	}
+	return failures;
+}
+
+static int
+run_path(const char *path)
+{
+	DIR *dir = opendir(path);
+	int failures;
+
+	if (!dir)
+		return run_file(path);
+	failures = run_directory(dir, path);
+	(void)closedir(dir); /* it was only read */
+	return failures;
+}
+
 static int
 write_seeds(const char *dir)
 {
@@ -97,6 +132,6 @@ main(int argc, char **argv)
 	if (argc == 1)
 		return run_seeds();
 	for (int i = 1; i < argc; i++)
-		failures += run_file(argv[i]);
+		failures += run_path(argv[i]);
 	return failures > 0;
 }
