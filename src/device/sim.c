@@ -758,6 +758,17 @@ sim_faults_struck(struct sim_medium *medium)
 	return struck;
 }
 
+struct sim_struck
+sim_last_struck(struct sim_medium *medium)
+{
+	struct sim_struck last;
+
+	mutex_lock(&medium->lock);
+	last = medium->faults.last;
+	mutex_unlock(&medium->lock);
+	return last;
+}
+
 void
 sim_release(struct sim_medium *medium)
 {

@@ -148,6 +148,15 @@ void sim_clear_faults(struct sim_medium *medium);
 /* How often a fault has struck since sim_clear_faults(). */
 uint64_t sim_faults_struck(struct sim_medium *medium);
 
+/* The request that a fault struck last: its blocks, none if there was no such request, and where a
+ * misdirected write went instead (SIM_MISDIRECT_WRITE only). */
+struct sim_struck {
+	uint64_t addr;
+	uint64_t blocks;
+	uint64_t to_addr;
+};
+struct sim_struck sim_last_struck(struct sim_medium *medium);
+
 /* Held writes may complete, in a seeded order: whoever waits next completes them. */
 void sim_release(struct sim_medium *medium);
 

@@ -68,6 +68,7 @@ sim_fault__clear(struct sim_fault_table *table)
 {
 	table->count = 0;
 	table->struck = 0;
+	table->last = (struct sim_struck){ 0 };
 }
 
 const struct sim_fault *
@@ -85,8 +86,10 @@ sim_fault__find(
 		if (!found && strikes(row))
 			found = &row->what;
 	}
-	if (found)
+	if (found) {
 		table->struck++;
+		table->last = (struct sim_struck){ io->addr, io->blocks, found->to_addr };
+	}
 	return found;
 }
 

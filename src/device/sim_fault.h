@@ -20,6 +20,7 @@ struct sim_fault_table {
 	struct sim_fault_row rows[SIM_FAULTS_MAX];
 	size_t count;
 	uint64_t struck;
+	struct sim_struck last;
 };
 
 /* COP_ENOSPC: the table is full. */

@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/num.h"
 #include "coppice.h"
+#include "crash/hit.h"
 #include "space/geometry.h"
 #include "support/must.h"
 #include "support/world.h"
@@ -80,7 +81,7 @@ enum answer_kind { ANSWER_RIGHT, ANSWER_REFUSED, ANSWER_WRONG };
 
 enum tolerance {
 	TOLERATE_DAMAGE = 1 << 0, /* what cannot be read cannot be changed */
-	TOLERATE_FULL = 1 << 1,   /* a damaged allocation block closes its groups, maybe all */
+	TOLERATE_FULL = 1 << 1,   /* closed groups cannot be emptied either */
 };
 
 /* A replay tells what it does. */
@@ -252,7 +253,8 @@ struct trial {
 	size_t checkpoint_count;
 	size_t checkpoint_capacity;
 	uint64_t cuts_since_fault;
-	struct rng rng; /* which cuts get which probes */
+	bool hits_allocation; /* the fault has struck the allocation tree */
+	struct rng rng;       /* which cuts get which probes */
 };
 
 /* Generations (after, to] were made while the state was one of first to last. */
@@ -271,11 +273,11 @@ struct judgement {
 	size_t last;
 	uint32_t allow;           /* enum snapshot_unreadable */
 	uint32_t allowed_classes; /* bits of problems that check may find */
+	bool hits_allocation;     /* groups may be closed, maybe all of them */
 	bool is_second;           /* the cut came in recovery: go no deeper */
 
 	/* The newest checkpoint was destroyed: what is the newest now had its predecessor
-	 * overwritten, rightly. So check finds that one damaged, and what it used may be unknown,
-	 * so that nothing is allocatable. */
+	 * overwritten, rightly. So check finds that one damaged. */
 	bool is_fallback;
 
 	/* Cuts of recovery and what came after it. */
@@ -376,9 +378,8 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 static uint32_t
 tolerance_of(const struct judgement *judgement)
 {
-	if (judgement->allow)
-		return TOLERATE_DAMAGE | TOLERATE_FULL;
-	return judgement->is_fallback ? TOLERATE_FULL : 0;
+	return (judgement->allow ? TOLERATE_DAMAGE : 0) |
+	       (judgement->hits_allocation ? TOLERATE_FULL : 0);
 }
 
 /* Twenty more operations, a sync and a settle, each with the answer that the model gives. */
@@ -621,6 +622,7 @@ allow_for_fault(const struct trial *trial, struct judgement *judgement)
 		return;
 	judgement->allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS;
 	judgement->allowed_classes = UINT32_MAX;
+	judgement->hits_allocation = trial->hits_allocation;
 }
 
 static int
@@ -680,6 +682,7 @@ judge_flipped(struct trial *trial, const struct cut *cut)
 		trial->scenario.probe_bit = (uint32_t)rng_below(&trial->rng, 8 * BLOCK_BYTES);
 		sim_free(look);
 	}
+	judgement.hits_allocation = hit_is_allocation(trial->scenario.probe_addr, 1);
 	if (!err)
 		err = sim_flip_bit(medium, trial->scenario.probe_addr, trial->scenario.probe_bit);
 	if (!err)
@@ -812,6 +815,7 @@ before_call(void *context, struct sim_medium *medium, uint64_t call)
 {
 	struct trial *trial = context;
 
+	trial->hits_allocation = hit_has_allocation(medium);
 	if (!trial->replay || trial->scenario.cut == call)
 		capture(trial, medium, call);
 }
@@ -874,8 +878,8 @@ static bool
 run_next(struct trial *trial, struct workload *workload, struct sim_medium *medium, int *out_err)
 {
 	struct oracle *model = oracle_copy(history_newest(&trial->history));
-	uint32_t tolerance =
-		trial->scenario.fault == FAULT_NONE ? 0 : TOLERATE_DAMAGE | TOLERATE_FULL;
+	uint32_t tolerance = (trial->scenario.fault == FAULT_NONE ? 0 : TOLERATE_DAMAGE) |
+			     (trial->hits_allocation ? TOLERATE_FULL : 0);
 	uint64_t before = generation_of(trial);
 	char text[TEXT_BYTES];
 	enum answer_kind answer;

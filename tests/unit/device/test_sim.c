@@ -330,7 +330,10 @@ fails_the_call_it_was_told(void **state)
 	assert_int_equal(device_read(world->dev, 1, world->block, 1), COP_EIO);
 	assert_int_equal(device_read(world->dev, 2, world->block, 1), COP_EIO);
 	assert_int_equal(sim_faults_struck(world->medium), 3);
+	assert_int_equal(sim_last_struck(world->medium).addr, 2);
+	assert_int_equal(sim_last_struck(world->medium).blocks, 1);
 	sim_clear_faults(world->medium);
+	assert_int_equal(sim_last_struck(world->medium).blocks, 0);
 	assert_int_equal(get(world, 1), 3);
 }
 
