@@ -318,7 +318,7 @@ space_take(struct space *space, enum space_stream stream, uint64_t goal_addr, ui
 		 (space__trim_pool(space, 0) || spare != space__spare_chunks(space)));
 
 	if (!err && run.blocks == 0)
-		err = fail(COP_ENOSPC, "no free block");
+		err = space__no_space(space, fail(COP_ENOSPC, "no free block"));
 	if (!err) {
 		space->promised_blocks -= run.blocks;
 		if (goal_addr == 0)

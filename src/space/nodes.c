@@ -100,12 +100,13 @@ add_pair(struct space *space, bool emptying)
 	if (err)
 		return err;
 	if (!emptying && space->node_blocks > 1 && space__spare_chunks(space) < space->node_copies)
-		return fail(COP_ENOSPC, "no place for a node but those of the reserve");
+		return space__no_space(
+			space, fail(COP_ENOSPC, "no place for a node but those of the reserve"));
 	err = space__take_chunk(space, SPACE_NODES, no_ag, &pair.addr);
 	if (err)
 		return err;
 	if (pair.addr == 0)
-		return fail(COP_ENOSPC, "no place for a node");
+		return space__no_space(space, fail(COP_ENOSPC, "no place for a node"));
 	space->pool_blocks += space->node_blocks;
 
 	if (space->node_copies > 1) {
@@ -114,7 +115,8 @@ add_pair(struct space *space, bool emptying)
 		if (!err && pair.addr2 == 0)
 			err = space__take_chunk(space, SPACE_NODE_COPIES, no_ag, &pair.addr2);
 		if (!err && pair.addr2 == 0)
-			err = fail(COP_ENOSPC, "no place for the copy of a node");
+			err = space__no_space(
+				space, fail(COP_ENOSPC, "no place for the copy of a node"));
 		if (err) {
 			free_place(space, SPACE_NODES, pair.addr);
 			return err;

@@ -117,6 +117,16 @@ space__free_blocks(const struct space *space)
 }
 
 int
+space__no_space(const struct space *space, int err)
+{
+	assert(err == COP_ENOSPC);
+	if (space->closed_ags == 0)
+		return err;
+	return fail_in(err, "%" PRIu64 " of %" PRIu64 " allocation groups are closed by damage",
+		space->closed_ags, space->geometry.ag_count);
+}
+
+int
 space_admit(struct space *space, uint64_t blocks, bool emptying)
 {
 	uint64_t room;
@@ -127,8 +137,9 @@ space_admit(struct space *space, uint64_t blocks, bool emptying)
 	if (!emptying)
 		room = space__less(room, space->reserve_blocks);
 	if (blocks > room)
-		err = fail(COP_ENOSPC, "%" PRIu64 " blocks wanted, %" PRIu64 " available", blocks,
-			room);
+		err = space__no_space(
+			space, fail(COP_ENOSPC, "%" PRIu64 " blocks wanted, %" PRIu64 " available",
+				       blocks, room));
 	else
 		space->promised_blocks += blocks;
 	mutex_unlock(&space->mutex);

@@ -262,4 +262,7 @@ void space__window_free(struct space_window *window); /* NULL is accepted */
 /* Allocatable, the pool included. */
 uint64_t space__free_blocks(const struct space *space);
 
+/* COP_ENOSPC was just noted: the note also tells of closed groups, if there are any. */
+int space__no_space(const struct space *space, int err);
+
 #endif

@@ -70,13 +70,30 @@ catalog_nodes_worst(const struct volume *volume)
 	return tree_nodes_worst(volume->catalog.tree.root.levels);
 }
 
-/* Gate held. */
+static bool
+same_root(const struct tree_root *a, const struct tree_root *b)
+{
+	return a->levels == b->levels && a->pointer.addr == b->pointer.addr &&
+	       a->pointer.birth == b->pointer.birth && a->pointer.seal == b->pointer.seal;
+}
+
+/* Gate held. Does the catalog say where the branch is now? */
+static bool
+is_branch_stored(const struct volume *volume)
+{
+	return same_root(&volume->branch.objects, &volume->objects.tree.root);
+}
+
+/*
+ * Gate held. A checkpoint that changes nothing takes no node. It has its use: where the checkpoint
+ * before the newest cannot be asked what it uses, nothing can be had until there is a newer one.
+ */
 static bool
 is_standing_enough(const struct volume *volume)
 {
 	struct reservation least = volume__worst(volume, catalog_nodes_worst(volume), 0);
 
-	return reservation_covers(&volume->standing, &least);
+	return is_branch_stored(volume) || reservation_covers(&volume->standing, &least);
 }
 
 /*
@@ -142,13 +159,6 @@ volume__closing_fini(struct closing *closing)
 	*closing = (struct closing){ 0 };
 }
 
-static bool
-same_root(const struct tree_root *a, const struct tree_root *b)
-{
-	return a->levels == b->levels && a->pointer.addr == b->pointer.addr &&
-	       a->pointer.birth == b->pointer.birth && a->pointer.seal == b->pointer.seal;
-}
-
 /* Gate exclusive: the roots of the branch go into the catalog, if they have changed. */
 static void
 store_branch(struct volume *volume)
@@ -157,7 +167,7 @@ store_branch(struct volume *volume)
 	uint8_t value[BRANCH_RECORD_BYTES + BRANCH_NAME_BYTES_MAX];
 	uint32_t bytes;
 
-	if (same_root(&volume->branch.objects, &volume->objects.tree.root))
+	if (is_branch_stored(volume))
 		return;
 	volume->branch.objects = volume->objects.tree.root;
 	bytes = branch_encode(&volume->branch, value);

@@ -467,6 +467,28 @@ tx_admit(struct tx *tx, uint64_t data_blocks)
 	return 0;
 }
 
+/*
+ * What was admitted is there, unless a bitmap turns out to be damaged: that of the newest
+ * checkpoint closes its group for good, that of the one before until there is a newer one.
+ */
+static int
+take_run(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t want_blocks,
+	struct run *out_run)
+{
+	struct volume *volume = tx->volume;
+	int err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
+
+	for (int tries = 0; err == COP_ENOSPC; tries++) {
+		queue_enter(volume, tx->visit);
+		err = make_room_in_space(volume, tries);
+		queue_leave(volume, tx->visit);
+		if (err)
+			return err;
+		err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
+	}
+	return err;
+}
+
 int
 tx_take(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t want_blocks,
 	struct run *out_run)
@@ -480,7 +502,7 @@ tx_take(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t wa
 		if (err)
 			return err;
 	}
-	err = space_take(tx->volume->space, stream, goal_addr, want_blocks, &run);
+	err = take_run(tx, stream, goal_addr, want_blocks, &run);
 	if (err)
 		return err;
 	assert(run.blocks > 0);

@@ -281,6 +281,102 @@ a_checkpoint_is_two_flushes_and_all_writes_are_its(void **state)
 	world_end(&world);
 }
 
+/* ---- An allocation tree that cannot be read -------------------------------------------------- */
+
+/* Destroys the top block of the allocation tree that `sb` has. */
+static void
+destroy_allocation(struct world *world, const struct superblock *sb)
+{
+	static const uint8_t zeros[BLOCK_BYTES];
+	struct geometry geometry;
+
+	assert_int_equal(
+		geometry_init(&geometry, sb->blocks, sb->ag_blocks, sb->journal_blocks), 0);
+	assert_int_equal(
+		sim_poke(world->medium,
+			geometry_space_block(&geometry, geometry.levels, 0, sb->allocation.slot),
+			zeros),
+		0);
+}
+
+/* A volume of some checkpoints; closed, so that the next opening reads everything. */
+static void
+world_with_checkpoints(struct world *world, struct superblock *newest, struct superblock *previous)
+{
+	struct device *dev;
+
+	world_format(world, 8 << 20, 0);
+	for (uint32_t i = 0; i < 4; i++) {
+		for (uint32_t key = 0; key < 100; key++)
+			assert_int_equal(world_put(world, key, (uint8_t)i, 400), 0);
+		assert_int_equal(volume_checkpoint(world->volume), 0);
+	}
+	world_close(world);
+	assert_int_equal(sim_open(world->medium, DEVICE_READ_ONLY | DEVICE_NO_LOCK, &dev), 0);
+	assert_int_equal(volume_find_superblock(dev, newest, previous), 0);
+	device_close(dev);
+}
+
+/*
+ * Nobody knows what the checkpoint before the newest uses: one that changes nothing makes an end of
+ * that, and then there is as much room as if it had been known.
+ */
+static void
+room_comes_back_though_the_previous_tree_is_lost(void **state)
+{
+	struct world world = { 0 };
+	struct superblock newest;
+	struct superblock previous;
+	struct volume_stats stats;
+	uint64_t free_blocks;
+
+	(void)state;
+	world_with_checkpoints(&world, &newest, &previous);
+	world_open(&world);
+	world_settle(&world);
+	free_blocks = space_free_blocks(volume_space(world.volume));
+	world_end(&world);
+
+	world = (struct world){ 0 };
+	world_with_checkpoints(&world, &newest, &previous);
+	destroy_allocation(&world, &previous);
+	world_open(&world);
+	assert_int_equal(space_free_blocks(volume_space(world.volume)), 0);
+	assert_int_equal(world_delete(&world, 99), 0);
+	stats = volume_stats(world.volume);
+	assert_int_equal(stats.checkpoints, 1);
+	assert_int_equal(world_put(&world, 99, 3, 400), 0);
+	world_settle(&world);
+	space_check(volume_space(world.volume));
+	assert_int_equal(space_free_blocks(volume_space(world.volume)), free_blocks);
+	assert_int_equal(space_closed_ags(volume_space(world.volume)), 0);
+	world_reopen(&world);
+	for (uint32_t key = 0; key < 100; key++)
+		assert_int_equal(world_get(&world, key), 3);
+	world_end(&world);
+}
+
+/* Until it is repaired nothing can be changed, and the error says why; everything can be read. */
+static void
+a_lost_allocation_tree_is_told(void **state)
+{
+	struct world world = { 0 };
+	struct superblock newest;
+	struct superblock previous;
+
+	(void)state;
+	world_with_checkpoints(&world, &newest, &previous);
+	destroy_allocation(&world, &newest);
+	world_open(&world);
+	assert_int_equal(world_put(&world, 1, 9, 400), COP_ENOSPC);
+	assert_non_null(strstr(err_text(), "8 of 8 allocation groups are closed by damage"));
+	assert_int_equal(world_delete(&world, 1), COP_ENOSPC);
+	assert_non_null(strstr(err_text(), "closed by damage"));
+	for (uint32_t key = 0; key < 100; key++)
+		assert_int_equal(world_get(&world, key), 3);
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -292,6 +388,8 @@ main(void)
 		cmocka_unit_test(commits_go_on_while_a_frozen_generation_waits),
 		cmocka_unit_test(a_failed_device_call_leaves_before_or_after),
 		cmocka_unit_test(a_checkpoint_is_two_flushes_and_all_writes_are_its),
+		cmocka_unit_test(room_comes_back_though_the_previous_tree_is_lost),
+		cmocka_unit_test(a_lost_allocation_tree_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
