@@ -346,7 +346,7 @@ space_use(struct space *space, struct run run)
 	mutex_lock(&space->mutex);
 	assert(space->reserved_runs > 0);
 	space->reserved_runs--;
-	if (run.blocks > 0)
+	if (run.blocks > 0 && !space__is_closed(space, run.addr / space->geometry.ag_blocks))
 		space__use(space, run);
 	mutex_unlock(&space->mutex);
 }

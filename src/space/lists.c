@@ -152,9 +152,8 @@ append(struct space *space, struct run run)
 	chunk->blocks += run.blocks;
 }
 
-/* Could this run have been handed out? A damaged image may name anything. */
-static bool
-is_sane(const struct space *space, struct run run)
+bool
+space__is_run(const struct space *space, struct run run)
 {
 	const struct geometry *geometry = &space->geometry;
 	uint64_t ag = run.addr / geometry->ag_blocks;
@@ -173,7 +172,7 @@ space_release(struct space *space, struct run run)
 	mutex_lock(&space->mutex);
 	assert(space->reserved_runs > 0);
 	space->reserved_runs--;
-	if (run.blocks > 0 && is_sane(space, run)) {
+	if (run.blocks > 0 && space__is_run(space, run)) {
 		ag = space__peek_ag(space, run.addr / space->geometry.ag_blocks);
 		if (ag)
 			born = bitmap_count(ag->born[space->open_side],

@@ -24,9 +24,9 @@
  *   - An unreadable block of the allocation tree closes its AGs to allocation and harms nothing
  * else.
  *
- * Locks  One mutex, rank LOCK_SPACE, never held across device I/O. space_take(),
- *        space_reserve_nodes() and space_write() may read: no lock held. The others may be called
- *        under the gate.
+ * Locks  One mutex, rank LOCK_SPACE, never held across device I/O. space_take(), space_claim(),
+ *        space_hold(), space_reserve_nodes() and space_write() may read: no lock held. The others
+ *        may be called under the gate.
  * Cost   space_take(): a scan of one bitmap that is usually in memory.
  */
 
@@ -144,6 +144,36 @@ void space_release(struct space *space, struct run run);
  */
 MUST_CHECK int space_reserve_lists(struct space *space, size_t count);
 void space_unreserve_lists(struct space *space, size_t count);
+
+/* ---- Recovery: what the journal names ------------------------------------------------------- */
+
+/*
+ * Before anything is allocated: exactly the blocks of `run`, which the journal after N's tail
+ * hands out, become taken, without an admission. The replay of its transaction says space_use(),
+ * and should that transaction not want it after all, space_release() after it: then it waits as
+ * everything does that the journal names. space_unclaim() is for a run that no journal names which
+ * is kept. May read.
+ *
+ * In an AG that damage has closed, nothing happens and all is well: nothing is handed out there,
+ * what lies there stays readable, and space_use() and space_release() of it count nothing. The
+ * trees then use what no bitmap shows; check says so, and repair builds the bitmap anew.
+ *
+ * COP_EFORMAT: a block of it is used, taken, held, fixed or outside of the AG. COP_EIO: its bitmap
+ * could not be read, though the next opening may. COP_ENOMEM. Then nothing has changed.
+ */
+MUST_CHECK int space_claim(struct space *space, struct run run);
+
+/* Gives a claimed run back: free at once, or when what P uses is, if P's bitmap is lost. */
+void space_unclaim(struct space *space, struct run run);
+
+/*
+ * Before anything is allocated: what of `run` is free now, used by nobody and not claimed, cannot
+ * be allocated until N's successor is durable, and counts as pending until then. For blocks that
+ * the retained journal names before N's tail. Any run, over the borders of AGs, and more than once.
+ * May read. COP_EFORMAT: past the end of the volume, nothing has changed. COP_ENOMEM: a part of it
+ * is held.
+ */
+MUST_CHECK int space_hold(struct space *space, struct run run);
 
 /* ---- Nodes ---------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
  *
  *   table.c  loads blocks of the allocation tree on demand, keeps sums, evicts bitmaps
  *   alloc.c  searches and takes
+ *   claim.c  takes what recovery says
  *   nodes.c  the pool of node runs
  *   lists.c  what was freed, in order of periods
  *   write.c  the checkpoint
@@ -78,15 +79,16 @@ struct space_ag {
 	uint32_t reserved_blocks; /* handed out or in the pool, not yet used */
 	uint32_t opening_blocks;
 	bool is_idle;
-	bool is_dirty;    /* the running checkpoint writes it */
-	bool has_born[2]; /* on space.born_ags (born_next) */
+	bool previous_is_lost; /* `opening` is all that N leaves free */
+	bool is_dirty;         /* the running checkpoint writes it */
+	bool has_born[2];      /* on space.born_ags (born_next) */
 	struct space_ag *born_next[2];
 	struct space_ag *dirty_next; /* space.dirty_ags */
 	uint64_t *used;              /* the bitmap of the newest written generation */
 	uint64_t *busy;    /* not allocatable: used, reserved, awaiting, or past the end */
 	uint64_t *born[2]; /* used in the open and in the frozen period, by space.open_side */
 	uint64_t *proof;   /* space_check()'s own, NULL outside of it */
-	uint64_t *opening; /* used in P and free in N; NULL: nothing. A map of its own */
+	uint64_t *opening; /* used in P or held, and free in N; NULL: nothing. A map of its own */
 	uint64_t maps[];
 };
 
@@ -181,6 +183,9 @@ struct space_ag *space__peek_ag(struct space *space, uint64_t ag);
 /* May read. *out_ag is NULL when damage has closed it. COP_ENOMEM. */
 MUST_CHECK int space__find_ag(struct space *space, uint64_t ag, struct space_ag **out_ag);
 
+/* Is `ag` closed, by itself or by a block above? */
+bool space__is_closed(const struct space *space, uint64_t ag);
+
 /* Is `ag` closed because the device failed to read its bitmap, or a block above? */
 bool space__was_unread(const struct space *space, uint64_t ag);
 
@@ -249,6 +254,10 @@ MUST_CHECK int space__fill_spares(struct space *space, size_t more_runs);
 
 /* `tail` is empty afterwards. */
 void space__list_append(struct run_list *list, struct run_list *tail);
+/* Could this run be handed out: in one AG, not over what is fixed? A damaged image may name
+ * anything. */
+bool space__is_run(const struct space *space, struct run run);
+
 /* Its chunk is spare again; list->blocks is the caller's. */
 void space__list_drop_head(struct space *space, struct run_list *list);
 void space__list_free(struct run_list *list);

@@ -506,6 +506,7 @@ install_ag(struct space *space, struct ag_load *load)
 	bitmap_set(ag->busy, ag->size_blocks, space->geometry.ag_blocks - ag->size_blocks);
 	if (ag->opening_blocks > 0) {
 		ag->opening = TAKE(load->opening);
+		ag->previous_is_lost = load->previous_state == PREVIOUS_LOST;
 		space->opening_blocks += ag->opening_blocks;
 		/* Where P is lost, nobody knows how many of them the superblock has counted. */
 		if (load->previous_state == PREVIOUS_READ)
@@ -703,17 +704,32 @@ begin_loads(struct space *space, const struct run *runs, size_t count, struct ag
 	return 0;
 }
 
-bool
-space__was_unread(const struct space *space, uint64_t ag)
+/* The entry that closes `ag`: its own or one above; NULL: none does, so far as is known. */
+static const struct space_entry *
+closed_entry(const struct space *space, uint64_t ag)
 {
 	const struct space_entry *entry = &space->root;
 
 	for (uint32_t level = space->geometry.levels; level > 0 && !entry->is_closed; level--) {
 		if (!entry->inner)
-			return false;
+			return NULL;
 		entry = &entry->inner->entries[index_below(level, ag)];
 	}
-	return entry->is_closed && entry->was_unread;
+	return entry->is_closed ? entry : NULL;
+}
+
+bool
+space__is_closed(const struct space *space, uint64_t ag)
+{
+	return closed_entry(space, ag) != NULL;
+}
+
+bool
+space__was_unread(const struct space *space, uint64_t ag)
+{
+	const struct space_entry *entry = closed_entry(space, ag);
+
+	return entry && entry->was_unread;
 }
 
 int

@@ -414,7 +414,7 @@ space_durable(struct space *space, bool (*may_release)(void *context, uint64_t f
 	limit = space->frozen_generation;
 	if (planted(PLANT_REUSE_ONE_GENERATION_EARLY))
 		limit++;
-	if (space->has_previous)
+	if (space->has_previous || space->opening_blocks > 0)
 		space__forget_previous(space);
 
 	old = space->awaiting_list;
