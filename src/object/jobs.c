@@ -19,7 +19,7 @@
 
 enum {
 	DISMANTLE_RUNS_MAX = 256, /* released in one step */
-	DISMANTLE_NODES_MAX = TREE_LEVELS_MAX,
+	DISMANTLE_NODES_MAX = 2 * TREE_LEVELS_MAX,
 };
 
 static const struct tree_name catalog_name = { .kind = TREE_CATALOG };
@@ -142,7 +142,6 @@ job_put_trim(struct tx *tx, const struct cop_object *object, uint64_t number)
 
 /* What one step of tree_dismantle() has found. */
 struct remains {
-	const struct tree_cursor *cursor;
 	struct run runs[DISMANTLE_RUNS_MAX];
 	size_t run_count;
 	struct tree_pointer nodes[DISMANTLE_NODES_MAX];
@@ -155,12 +154,11 @@ static void
 remains_entry(void *context, struct view key, struct view value)
 {
 	struct remains *remains = context;
-	struct view cursor = view_of(remains->cursor->key, remains->cursor->bytes);
 	struct run *last = remains->run_count == 0 ? NULL : &remains->runs[remains->run_count - 1];
 	struct extent extent;
 	uint32_t blocks;
 
-	if (remains->is_full || view_compare(key, cursor) < 0)
+	if (remains->is_full)
 		return;
 	if (extent_decode_entry(key, value, &extent) != 0) {
 		err_clear(); /* its blocks stay allocated, as for a node that cannot be read */
@@ -194,6 +192,8 @@ remains_node(void *context, const struct tree_pointer *pointer)
 {
 	struct remains *remains = context;
 
+	if (remains->is_full)
+		return; /* it ends after the cursor at which the leaf comes again */
 	assert(remains->node_count < DISMANTLE_NODES_MAX);
 	remains->nodes[remains->node_count++] = *pointer;
 }
@@ -215,7 +215,6 @@ collect_remains(struct cop_volume *volume, const struct job *job, struct remains
 		return 0;
 	}
 	for (;;) {
-		remains->cursor = &job->cursor;
 		remains->run_count = 0;
 		remains->node_count = 0;
 		remains->is_full = false;
@@ -230,7 +229,6 @@ collect_remains(struct cop_volume *volume, const struct job *job, struct remains
 	if (err == 0 && remains->is_full) {
 		*out_next = remains->resume;
 		*out_done = false;
-		remains->node_count = 0; /* the leaf comes again */
 	}
 	return err;
 }

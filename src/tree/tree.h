@@ -200,12 +200,15 @@ MUST_CHECK int tree_walk(struct tree_env *env, enum tree_kind kind, const struct
 	const struct tree_walk *walk);
 
 /*
- * One step of taking a dead tree apart: visits the entries of the first leaf at or after `cursor`
- * (empty: the beginning), then reports that leaf and every inner node whose last leaf it was.
- * *out_cursor is where the next step begins; *out_done when nothing is left. The dead tree is only
- * read. A node that cannot be read is an error, and the step can be skipped by `skip_damaged`,
- * which reports what is reachable and leaves the rest allocated, the damaged node included.
- * `cursor` and `out_cursor` may be the same.
+ * One step of taking a dead tree apart: visits the entries at or after `cursor` (empty: the
+ * beginning) of the first leaf there, and reports the nodes that are finished with: those whose
+ * range ends after `cursor` and at or before *out_cursor, where the next step begins; with
+ * *out_done, when nothing is left, all that end after `cursor`. So every node belongs to one step,
+ * wherever cursors lie: they may come from a tree of the same keys with other borders. Where they
+ * are this tree's own, a step's nodes are the leaf and every inner node whose last leaf it was; at
+ * most two for each level in any case. The dead tree is only read. A node that cannot be read is an
+ * error, and the step can be skipped by `skip_damaged`, which reports what is reachable and leaves
+ * the rest allocated, the damaged node included. `cursor` and `out_cursor` may be the same.
  */
 struct tree_dismantle {
 	void (*entry)(void *context, struct view key, struct view value);
@@ -222,6 +225,15 @@ struct tree_cursor {
 MUST_CHECK int tree_dismantle(struct tree_env *env, enum tree_kind kind,
 	const struct tree_root *root, const struct tree_cursor *cursor,
 	const struct tree_dismantle *visit, struct tree_cursor *out_cursor, bool *out_done);
+
+/*
+ * The nodes that belong to the step from `from` to `until` (NULL: the end), and no entries: for
+ * repeating a step that was taken on another tree of the same keys. Children first. How many there
+ * are depends on this tree. visit->entry is not called, and may be NULL.
+ */
+MUST_CHECK int tree_dismantle_range(struct tree_env *env, enum tree_kind kind,
+	const struct tree_root *root, const struct tree_cursor *from,
+	const struct tree_cursor *until, const struct tree_dismantle *visit);
 
 /* Asserts order, fences, fill and levels of every resident node; gate held. For tests. */
 void tree_assert_sound(struct tree *tree);

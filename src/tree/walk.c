@@ -203,6 +203,13 @@ tree_walk(struct tree_env *env, enum tree_kind kind, const struct tree_root *roo
 
 /* ---- Dismantle ------------------------------------------------------------------------------ */
 
+/*
+ * A dead tree is taken apart in the order of its keys, and a cursor says how far that has come. A
+ * node is finished with when its range ends at or before the cursor; so every node belongs to one
+ * step, wherever the borders of the nodes are: the one from a cursor before its end to a cursor at
+ * or after it. A cursor may come from another tree of the same keys, as after a replay.
+ */
+
 /* The entry of an inner node that covers the cursor, or the first when the cursor is before it. */
 static uint32_t
 entry_at(const uint8_t *node, struct view cursor)
@@ -212,13 +219,32 @@ entry_at(const uint8_t *node, struct view cursor)
 	return view_compare(cursor, node_low(node)) < 0 ? 0 : node_count(node);
 }
 
+/* Is a range that ends at `high` (of no bytes: nowhere) finished with at the cursor? */
+static bool
+is_past(struct node_key high, struct view cursor)
+{
+	return high.prefix.bytes + high.suffix.bytes > 0 && node_key_compare(high, cursor) <= 0;
+}
+
+static struct node_key
+end_of(const uint8_t *node)
+{
+	return (struct node_key){ .prefix = node_high(node) };
+}
+
+/* Nodes that the cursor lies in, though all their leaves are before it. */
+struct passed {
+	struct tree_pointer nodes[TREE_LEVELS_MAX];
+	uint32_t count;
+};
+
 /*
  * To the first leaf at or after the cursor: *out_level is 0. Where that way leads to a damaged node
  * which may be skipped, *out_level is that of its parent. The number of levels: nothing is left.
  */
 static int
 find_leaf(struct trail *trail, const struct tree_pointer *root, struct view cursor,
-	bool skip_damaged, uint32_t *out_level)
+	bool skip_damaged, struct passed *out_passed, uint32_t *out_level)
 {
 	uint32_t level = trail->levels - 1U;
 	int err = trail_enter(trail, root, level, NULL);
@@ -235,6 +261,8 @@ find_leaf(struct trail *trail, const struct tree_pointer *root, struct view curs
 		}
 		stage->index = node_next_child(stage->buffer->data, stage->index);
 		if (stage->index == node_count(stage->buffer->data)) {
+			if (node_covers(stage->buffer->data, cursor)) /* one of a level does */
+				out_passed->nodes[out_passed->count++] = stage->pointer;
 			if (++level == trail->levels)
 				break;
 			continue;
@@ -253,12 +281,27 @@ find_leaf(struct trail *trail, const struct tree_pointer *root, struct view curs
 	return err;
 }
 
+static void
+tell_entries_from(const struct tree_dismantle *visit, const uint8_t *leaf, struct view cursor)
+{
+	uint8_t key[TREE_KEY_BYTES_MAX];
+
+	for (uint32_t i = 0; i < node_count(leaf); i++) {
+		struct node_key whole = node_key(leaf, i);
+
+		if (node_key_compare(whole, cursor) >= 0)
+			visit->entry(
+				visit->context, node_key_copy(whole, key), node_value(leaf, i));
+	}
+}
+
 int
 tree_dismantle(struct tree_env *env, enum tree_kind kind, const struct tree_root *root,
 	const struct tree_cursor *cursor, const struct tree_dismantle *visit,
 	struct tree_cursor *out_cursor, bool *out_done)
 {
 	struct view from = view_of(cursor->key, cursor->bytes);
+	struct passed passed = { .count = 0 };
 	struct trail trail;
 	uint32_t level;
 	int err = trail_init(&trail, env, kind, root);
@@ -270,17 +313,14 @@ tree_dismantle(struct tree_env *env, enum tree_kind kind, const struct tree_root
 		*out_done = true;
 		return 0;
 	}
-	err = find_leaf(&trail, &root->pointer, from, visit->skip_damaged, &level);
+	err = find_leaf(&trail, &root->pointer, from, visit->skip_damaged, &passed, &level);
 	if (err)
 		goto out;
 
+	for (uint32_t i = 0; i < passed.count; i++)
+		visit->node(visit->context, &passed.nodes[i]);
 	if (level == 0) {
-		const uint8_t *leaf = trail_node(&trail, 0);
-		uint8_t key[TREE_KEY_BYTES_MAX];
-
-		for (uint32_t i = 0; i < node_count(leaf); i++)
-			visit->entry(visit->context, node_key_copy(node_key(leaf, i), key),
-				node_value(leaf, i));
+		tell_entries_from(visit, trail_node(&trail, 0), from);
 		visit->node(visit->context, &trail.stages[0].pointer);
 		level = 1;
 	}
@@ -300,6 +340,103 @@ tree_dismantle(struct tree_env *env, enum tree_kind kind, const struct tree_root
 	}
 	*out_done = level == trail.levels;
 out:
+	trail_fini(&trail);
+	return err;
+}
+
+/* A step that was taken, from one cursor to another. */
+struct step {
+	struct view from;
+	struct view until;
+	bool has_until;
+};
+
+static bool
+ends_in_step(struct node_key high, const struct step *step)
+{
+	return !is_past(high, step->from) && (!step->has_until || is_past(high, step->until));
+}
+
+/*
+ * To the next child of the inner node of `level` under which something may end in the step; of
+ * leaves, one that does, for the others need no reading. false: there is none.
+ */
+static bool
+find_child_of_step(struct trail *trail, uint32_t level, const struct step *step)
+{
+	struct stage *stage = &trail->stages[level];
+	const uint8_t *node = stage->buffer->data;
+
+	stage->index = node_next_child(node, stage->index);
+	if (stage->index == node_count(node))
+		return false;
+	if (level == 1)
+		return ends_in_step(node_child_high(node, stage->index), step);
+	return !step->has_until || node_key_compare(node_key(node, stage->index), step->until) < 0;
+}
+
+/* Makes the child under way the node of `level`. *out_is_there false: it is damaged, skipped. */
+static int
+enter_for_step(struct trail *trail, const struct tree_pointer *pointer, uint32_t level,
+	const struct step *step, bool skip_damaged, bool *out_is_there)
+{
+	int err = trail_enter(trail, pointer, level, NULL);
+
+	*out_is_there = err == 0;
+	if (err == 0 && level > 0)
+		trail->stages[level].index = entry_at(trail_node(trail, level), step->from);
+	if (err && skip_damaged && err != COP_ENOMEM) {
+		err_clear();
+		err = 0;
+	}
+	return err;
+}
+
+int
+tree_dismantle_range(struct tree_env *env, enum tree_kind kind, const struct tree_root *root,
+	const struct tree_cursor *from, const struct tree_cursor *until,
+	const struct tree_dismantle *visit)
+{
+	struct step step = {
+		.from = view_of(from->key, from->bytes),
+		.has_until = until != NULL,
+	};
+	struct trail trail;
+	uint32_t level = root->levels - 1U;
+	bool is_there;
+	int err = trail_init(&trail, env, kind, root);
+
+	assert(from->bytes <= TREE_KEY_BYTES_MAX);
+	if (until) {
+		assert(until->bytes <= TREE_KEY_BYTES_MAX);
+		step.until = view_of(until->key, until->bytes);
+	}
+	if (err || root->levels == 0)
+		return err;
+	err = enter_for_step(&trail, &root->pointer, level, &step, visit->skip_damaged, &is_there);
+	if (!is_there)
+		level = trail.levels;
+
+	while (!err && level < trail.levels) {
+		struct stage *stage = &trail.stages[level];
+
+		if (level > 0 && find_child_of_step(&trail, level, &step)) {
+			struct tree_pointer pointer = node_child(stage->buffer->data, stage->index);
+
+			err = enter_for_step(
+				&trail, &pointer, level - 1, &step, visit->skip_damaged, &is_there);
+			if (is_there)
+				level--;
+			else
+				stage->index++;
+			continue;
+		}
+		if (ends_in_step(end_of(stage->buffer->data), &step))
+			visit->node(visit->context, &stage->pointer);
+		trail_leave(&trail, level++);
+		if (level < trail.levels)
+			trail.stages[level].index++;
+	}
 	trail_fini(&trail);
 	return err;
 }
