@@ -760,10 +760,13 @@ check_order(const uint8_t *node)
 	return 0;
 }
 
+/* No child is younger than the node: what would be is of a generation in which it may be changed in
+ * place, and an image must not claim so. */
 static int
 check_children(const uint8_t *node)
 {
 	static const uint8_t none[TREE_POINTER_BYTES];
+	uint64_t birth = node_self(node).birth;
 	bool was_none = false;
 	uint32_t children = 0;
 
@@ -779,6 +782,8 @@ check_children(const uint8_t *node)
 		is_none = get_le64(value.data) == 0;
 		if (is_none && memcmp(value.data, none, sizeof none) != 0)
 			return fail(COP_EFORMAT, "pointer of entry %" PRIu32, i);
+		if (!is_none && node_child(node, i).birth > birth)
+			return fail(COP_EFORMAT, "a child of entry %" PRIu32 " that is younger", i);
 		if (is_none && was_none)
 			return fail(COP_EFORMAT, "two empty ranges at entry %" PRIu32, i);
 		was_none = is_none;

@@ -306,7 +306,7 @@ judges_pointers_before_it_follows_them(void **state)
 		{ { w->env.device_blocks, 0, child.birth, 5 }, "a pointer to block" },
 		{ { UINT64_MAX, 0, child.birth, 5 }, "a pointer to block" },
 		{ { child.addr, UINT64_MAX, child.birth, 5 }, "a pointer to a copy" },
-		{ { child.addr, child.addr2, child.birth + 1, child.seal }, "latest possible" },
+		{ { child.addr, child.addr2, child.birth + 1, child.seal }, "is younger" },
 		{ { child.addr, child.addr2, 0, child.seal }, "latest possible" },
 	};
 
