@@ -182,13 +182,9 @@ take_buffer(struct load_context *load, struct cache_request *request, struct buf
 {
 	struct tree_env *env = load->env;
 	struct buffer *buffer = request->buffer;
-	int err = 0;
+	int err = load_check_identity(
+		buffer->data, env->uuid, load->kind, load->target.level, &load->target.pointer);
 
-	if (buffer->blocks != request->blocks)
-		err = fail(COP_ECHECKSUM, "a buffer of %" PRIu32 " blocks", buffer->blocks);
-	if (!err)
-		err = load_check_identity(buffer->data, env->uuid, load->kind, load->target.level,
-			&load->target.pointer);
 	if (err) {
 		cache_release(env->cache, buffer);
 		return fail_in(err, "node at block %" PRIu64, request->addr);
@@ -197,13 +193,27 @@ take_buffer(struct load_context *load, struct cache_request *request, struct buf
 	return 0;
 }
 
+/* A node, judged as one or made here. Of a hostile image, a block of data could be in its place. */
+static struct buffer *
+peek_at(struct tree_env *env, uint64_t addr, uint64_t seal)
+{
+	struct buffer *buffer = cache_peek(env->cache, addr, seal);
+
+	if (buffer && ((buffer->verify && buffer->verify != verify) ||
+			      buffer->blocks != env->node_bytes / BLOCK_BYTES)) {
+		cache_release(env->cache, buffer);
+		buffer = NULL;
+	}
+	return buffer;
+}
+
 struct buffer *
 load_peek(struct tree_env *env, const struct tree_pointer *pointer)
 {
-	struct buffer *buffer = cache_peek(env->cache, pointer->addr, pointer->seal);
+	struct buffer *buffer = peek_at(env, pointer->addr, pointer->seal);
 
 	if (!buffer && pointer->addr2 != 0)
-		buffer = cache_peek(env->cache, pointer->addr2, pointer->seal);
+		buffer = peek_at(env, pointer->addr2, pointer->seal);
 	return buffer;
 }
 

@@ -230,6 +230,22 @@ descend(struct tree *tree, struct view key, struct tree_pins *pins, size_t first
 	return 0;
 }
 
+/*
+ * May what stopped a descent be loaded? If it was loaded just now, and is pinned, then something
+ * else, pinned as well, has its place in the cache: loading it again would not help.
+ */
+static int
+check_wanted(const struct wanted *wanted, const struct buffer *loaded)
+{
+	const struct tree_pointer *pointer = &wanted->targets[0].pointer;
+
+	if (!loaded || loaded->stamp != pointer->seal ||
+		(loaded->addr != pointer->addr && loaded->addr != pointer->addr2))
+		return 0;
+	return fail(COP_ECHECKSUM, "node at block %" PRIu64 ": something else is in its place",
+		loaded->addr);
+}
+
 static void
 release_leaf(struct tree *tree, struct landing *landing)
 {
@@ -259,10 +275,12 @@ tree_get(struct tree *tree, struct view key, void *value, size_t capacity, size_
 			break;
 		leave(tree);
 
+		err = check_wanted(&wanted, loaded);
 		if (loaded)
 			cache_release(tree->env->cache, loaded);
 		loaded = NULL;
-		err = load_node(tree->env, tree->kind, &wanted.targets[0], &loaded);
+		if (!err)
+			err = load_node(tree->env, tree->kind, &wanted.targets[0], &loaded);
 		if (err)
 			return err;
 	}
@@ -326,12 +344,14 @@ tree_scan(
 		leave(tree);
 
 		if (err == ERR_MISSING) {
+			err = check_wanted(&wanted, loaded[TREE_READS_AHEAD_MAX]);
 			load_release(tree->env, loaded, ARRAY_COUNT(loaded));
-			if (wanted.count > 1)
+			if (!err && wanted.count > 1)
 				load_ahead(tree->env, tree->kind, wanted.targets, wanted.count, 1,
 					loaded);
-			err = load_node(tree->env, tree->kind, &wanted.targets[0],
-				&loaded[TREE_READS_AHEAD_MAX]);
+			if (!err)
+				err = load_node(tree->env, tree->kind, &wanted.targets[0],
+					&loaded[TREE_READS_AHEAD_MAX]);
 		} else if (!err) {
 			goes_on = goes_on && landing.has_next;
 			memcpy(cursor_key, landing.next_key, landing.next.bytes);
@@ -389,13 +409,12 @@ tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
 {
 	size_t first = pins->count;
 	struct wanted wanted = { .ahead = 1 };
+	struct buffer *loaded = NULL;
 	struct landing landing;
 	int err;
 
 	assert(key.bytes <= TREE_KEY_BYTES_MAX);
 	for (;;) {
-		struct buffer *loaded;
-
 		err = tree_pins_reserve(pins, 1);
 		if (err)
 			break;
@@ -410,7 +429,9 @@ tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
 		if (err != ERR_MISSING)
 			break;
 
-		err = load_node(tree->env, tree->kind, &wanted.targets[0], &loaded);
+		err = check_wanted(&wanted, loaded);
+		if (!err)
+			err = load_node(tree->env, tree->kind, &wanted.targets[0], &loaded);
 		if (err)
 			break;
 		pins->buffers[pins->count++] = loaded;

@@ -351,6 +351,63 @@ compares_the_identity_of_cached_nodes(void **state)
 	world_close(w);
 }
 
+static int
+lets_pass_anything(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
+{
+	(void)context;
+	(void)addr;
+	(void)stamp;
+	memset(data, 0xff, (size_t)blocks * BLOCK_BYTES);
+	return 0;
+}
+
+static bool
+never_visited(void *context, struct view key, struct view value)
+{
+	(void)context;
+	(void)key;
+	(void)value;
+	fail_msg("there is nothing to visit");
+	return false;
+}
+
+/* Under the address and seal of a node: what others have judged, and runs of other lengths. */
+static void
+takes_nothing_but_nodes_for_nodes(void **state)
+{
+	struct world *w = world_open(NODE, 2, 16 << 20);
+	struct tree tree = world_grow(w, TREE_OBJECTS, 20, 1, 50);
+	const char *text = "something else is in its place";
+	struct tree_pins pins;
+
+	(void)state;
+	tree_pins_init(&pins, w->cache);
+	for (uint32_t blocks = 1; blocks <= 2; blocks++) {
+		struct cache_request request = {
+			.addr = tree.root.pointer.addr,
+			.stamp = tree.root.pointer.seal,
+			.blocks = blocks,
+			.verify = lets_pass_anything,
+		};
+
+		world_forget(w);
+		assert_int_equal(cache_get(w->cache, &request), 0);
+		assert_int_equal(world_get(w, &tree, 7), COP_ECHECKSUM);
+		assert_non_null(strstr(err_text(), text));
+		assert_int_equal(
+			tree_scan(&tree, view_of(NULL, 0), 1, never_visited, NULL), COP_ECHECKSUM);
+		assert_int_equal(tree_prepare(&tree, view_of("k", 1), &pins), COP_ECHECKSUM);
+		assert_non_null(strstr(err_text(), text));
+		assert_int_equal(pins.count, 0);
+
+		/* Nobody counts on it any more: it gives way. */
+		cache_release(w->cache, request.buffer);
+		assert_int_equal(world_get(w, &tree, 7), 0);
+	}
+	tree_pins_release(&pins);
+	world_close(w);
+}
+
 /* ---- Many at once --------------------------------------------------------------------------- */
 
 static void
@@ -401,6 +458,7 @@ main(void)
 		cmocka_unit_test(compares_fences_with_the_parent),
 		cmocka_unit_test(judges_pointers_before_it_follows_them),
 		cmocka_unit_test(compares_the_identity_of_cached_nodes),
+		cmocka_unit_test(takes_nothing_but_nodes_for_nodes),
 		cmocka_unit_test(reads_ahead_what_it_can_get),
 	};
 
