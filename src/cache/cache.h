@@ -55,7 +55,7 @@ struct buffer {
 	uint32_t blocks;
 	cache_verify verify; /* who judged the bytes; NULL: nobody, or made by cache_insert() */
 
-	/* For the owner of a dirty buffer: its list of what a checkpoint must write. */
+	/* For the owner of a dirty buffer, or one that it pins and will drop: its lists. */
 	struct buffer *owner_prev;
 	struct buffer *owner_next;
 	uint64_t owner_generation;

@@ -196,6 +196,7 @@ freeze(struct volume *volume, int64_t now_ns)
 
 	volume->taken = (struct reservation){ 0 };
 	store_branch(volume);
+	volume__drop_retired(volume);
 
 	*sb = volume->newest;
 	sb->slot = next_slot(&volume->newest, &volume->previous);

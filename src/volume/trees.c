@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* Instead of a generation, which never gets there. */
+static const uint64_t OWNER_RETIRED = UINT64_MAX;
+
 /* ---- Hooks: where nodes come from and go to -------------------------------------------------- */
 
 static void
@@ -94,10 +97,40 @@ volume__release_run(struct volume *volume, struct run run)
 	volume->taken.list_entries++;
 }
 
+/* A clean node, of no use to the tree that held it: out of the cache at the end of the change. */
+static void
+retire(struct volume *volume, const struct tree_pointer *pointer)
+{
+	struct buffer *buffer = cache_peek(volume->cache, pointer->addr, pointer->seal);
+
+	if (buffer && buffer->owner_generation != OWNER_RETIRED) {
+		buffer->owner_generation = OWNER_RETIRED;
+		buffer->owner_next = volume->retired_nodes;
+		volume->retired_nodes = buffer;
+	} else if (buffer) {
+		cache_release(volume->cache, buffer);
+	}
+}
+
+void
+volume__drop_retired(struct volume *volume)
+{
+	gate_assert_exclusive(volume->gate);
+	while (volume->retired_nodes) {
+		struct buffer *buffer = volume->retired_nodes;
+
+		volume->retired_nodes = TAKE(buffer->owner_next);
+		buffer->owner_generation = 0;
+		cache_drop(volume->cache, buffer->addr, buffer->stamp);
+		cache_release(volume->cache, buffer);
+	}
+}
+
 /*
  * A node of the open generation was never written and leaves the list of what will be. One of the
  * frozen generation is still being written: the checkpoint that does so reaches it. Anything older
- * is clean and merely of no use any more.
+ * is clean and merely of no use any more; but of a damaged volume another tree may hold it as well,
+ * which this same transaction has been prepared to change.
  */
 static void
 hook_free_node(void *context, const struct tree_pointer *pointer)
@@ -116,9 +149,10 @@ hook_free_node(void *context, const struct tree_pointer *pointer)
 		assert(buffer); /* dirty buffers stay */
 		open_nodes_remove(volume, buffer);
 		cache_release(volume->cache, buffer);
-	}
-	if (volume->frozen_generation == 0 || pointer->birth != volume->frozen_generation)
 		cache_drop(volume->cache, pointer->addr, pointer->seal);
+	} else if (volume->frozen_generation == 0 || pointer->birth != volume->frozen_generation) {
+		retire(volume, pointer);
+	}
 }
 
 static void

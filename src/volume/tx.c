@@ -738,6 +738,7 @@ apply(struct tx *tx)
 		if (tree_has_root_record(tx->messages[i].tree))
 			apply_root(volume, &tx->messages[i]);
 	}
+	volume__drop_retired(volume);
 	for (size_t i = 0; i < tx->released.count; i++)
 		volume__release_run(volume, tx->released.runs[i]);
 	atomic_fetch_add(&volume->objects_count, tx->objects);

@@ -78,8 +78,8 @@ struct volume {
 	uint64_t frozen_generation;  /* being written, 0: none */
 	struct buffer *open_nodes;   /* owner list: born in the open generation */
 	size_t open_node_count;
-	struct buffer *frozen_nodes;
-	bool changed; /* since the last freeze */
+	struct buffer *retired_nodes; /* owner list: freed by the change under way, clean, pinned */
+	bool changed;                 /* since the last freeze */
 	struct rng rng;
 	struct reservation taken; /* by the transaction that is being applied */
 
@@ -127,6 +127,9 @@ struct volume {
 /* ---- trees.c */
 
 extern const struct tree_hooks volume__hooks;
+
+/* Gate exclusive, at the end of each change of trees: what it has freed leaves the cache. */
+void volume__drop_retired(struct volume *volume);
 
 /* Gate exclusive: space_release(), counted. */
 void volume__release_run(struct volume *volume, struct run run);

@@ -236,6 +236,91 @@ a_root_that_changes_while_it_is_opened_is_the_new_one(void **state)
 	world_end(&world);
 }
 
+/* ---- A damaged volume ---- */
+
+static void
+put_entry(struct tx *tx, uint64_t object, uint64_t number)
+{
+	struct tree_name name = { .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
+	uint8_t key[8];
+	uint8_t value[WORLD_VALUE_BYTES] = { 0 };
+
+	put_be64(key, number);
+	assert_int_equal(
+		tx_put(tx, name, view_of(key, sizeof key), view_of(value, sizeof value)), 0);
+}
+
+static void
+delete_entry(struct tx *tx, uint64_t object, uint64_t number)
+{
+	struct tree_name name = { .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
+	uint8_t key[8];
+
+	put_be64(key, number);
+	assert_int_equal(tx_delete(tx, name, view_of(key, sizeof key)), 0);
+}
+
+/* Makes the content tree of `from` that of `to` as well. */
+static void
+share_root(struct world *world, uint64_t from, uint64_t to)
+{
+	uint8_t key[ROOT_KEY_BYTES];
+	uint8_t value[ROOT_RECORD_BYTES];
+	struct tree *objects;
+	struct tx *tx;
+	size_t bytes;
+
+	assert_int_equal(volume_tree_open(world->volume, world_objects, &objects), 0);
+	assert_int_equal(
+		tree_get(objects, root_key(key, from, TREE_CONTENT), value, sizeof value, &bytes),
+		0);
+	assert_int_equal(tx_begin(world->volume, &world->visit, false, &tx), 0);
+	assert_int_equal(
+		tx_put(tx, world_objects, root_key(key, to, TREE_CONTENT), view_of(value, bytes)),
+		0);
+	assert_int_equal(tx_commit(tx), 0);
+}
+
+/*
+ * Two trees with the same nodes, changed by one transaction: what the first frees is still there
+ * for the second. Each node is freed twice, which the allocation tree bears.
+ */
+static void
+one_transaction_changes_two_trees_that_share_their_nodes(void **state)
+{
+	enum { ENTRIES = 60 };
+	struct world world = { 0 };
+	struct tx *tx;
+
+	(void)state;
+	for (int deletes = 0; deletes < 2; deletes++) {
+		world_format(&world, 8 << 20, 4096);
+		for (uint64_t i = 0; i < ENTRIES; i++)
+			assert_int_equal(world_put_content(&world, 5, 2 * i, 1, 400, true), 0);
+		assert_int_equal(volume_checkpoint(world.volume), 0);
+		share_root(&world, 5, 6);
+		assert_int_equal(volume_checkpoint(world.volume), 0);
+		world_reopen(&world);
+
+		for (uint64_t i = 0; i + 10 < ENTRIES; i += 10) {
+			assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+			for (uint64_t n = i; n < i + 10; n++) {
+				if (deletes) {
+					delete_entry(tx, 5, 2 * n);
+					delete_entry(tx, 6, 2 * n);
+				} else {
+					put_entry(tx, 5, 2 * n + 1);
+					put_entry(tx, 6, 2 * n + 1);
+				}
+			}
+			assert_int_equal(tx_commit(tx), 0);
+			assert_int_equal(volume_checkpoint(world.volume), 0);
+		}
+		world_reopen(&world);
+		world_end(&world);
+	}
+}
+
 int
 main(void)
 {
@@ -244,6 +329,7 @@ main(void)
 		cmocka_unit_test(open_trees_are_shared_by_name),
 		cmocka_unit_test(a_buried_tree_lives_on_in_its_job),
 		cmocka_unit_test(a_root_that_changes_while_it_is_opened_is_the_new_one),
+		cmocka_unit_test(one_transaction_changes_two_trees_that_share_their_nodes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
