@@ -207,10 +207,27 @@ struct cop_space {
 	uint64_t available_bytes; /* free less reserve and promises: what can be stored */
 	uint64_t pending_bytes;   /* comes back with the next two checkpoints or a running job */
 	uint64_t objects;         /* objects on the volume */
+	uint64_t closed_groups;   /* as in cop_survey(), as far as this handle has met them */
 };
 
 /* How full the volume is now. */
 COP_API COP_MUST_CHECK int cop_space(struct cop_volume *volume, struct cop_space *out_space);
+
+/*
+ * The allocation groups of a volume, and how many are closed: nothing is stored in them or freed
+ * there, because the block that says what they have free cannot be read. What they hold stays
+ * readable. Free space in them is in cop_space() until a handle meets the damage.
+ */
+struct cop_survey {
+	size_t size_bytes;
+	uint64_t groups;
+	uint64_t closed_groups;
+	uint64_t closed_bytes; /* free space in them */
+};
+
+/* Reads the allocation tree of any device without opening it, one block for each group in use.
+ * Takes no lock. */
+COP_API COP_MUST_CHECK int cop_survey(const char *device, struct cop_survey *out_survey);
 
 /* Counters since the volume was opened. */
 struct cop_stats {

@@ -60,12 +60,15 @@ find_ag(struct references *references, uint64_t ag)
 }
 
 static void
-allocation_problem(struct checker *checker, uint64_t ag, int err, const char *which)
+allocation_problem(struct checker *checker, uint64_t ag, int err, bool is_newest)
 {
+	const char *which = is_newest ? "newest" : "previous";
+
 	report__problem(checker,
 		&(struct finding){ .class_ = COP_PROBLEM_ALLOCATION,
 			.block = ag * checker->geometry.ag_blocks },
-		"the %s allocation tree at AG %" PRIu64 ": %s", which, ag, report__why(err));
+		"the %s allocation tree at AG %" PRIu64 ": %s%s", which, ag, report__why(err),
+		is_newest ? "; groups below it are closed" : "");
 }
 
 /* Unknown AGs reach up to the next one that the walk has come to. */
@@ -109,7 +112,7 @@ visit_newest(void *context, uint64_t ag, const struct space_descriptor *descript
 	entry->is_unknown = result != 0;
 	entry->has_previous = false;
 	if (result != 0) {
-		allocation_problem(checker, ag, result, "newest");
+		allocation_problem(checker, ag, result, true);
 		return true;
 	}
 	memcpy(entry->bitmap, bitmap, BLOCK_BYTES);
@@ -132,7 +135,7 @@ visit_previous(void *context, uint64_t ag, const struct space_descriptor *descri
 	if (result != 0) {
 		/* What both trees share has been told. */
 		if (!entry || !entry->is_unknown)
-			allocation_problem(checker, ag, result, "previous");
+			allocation_problem(checker, ag, result, false);
 		return true;
 	}
 	if (!bitmap)
@@ -164,7 +167,7 @@ load_newest(struct checker *checker, struct loading *loading)
 		visit_newest, loading);
 
 	if (err_is_damage(err)) {
-		allocation_problem(checker, 0, err, "newest");
+		allocation_problem(checker, 0, err, true);
 		err_clear();
 		references->ags[0] = (struct window_ag){ .end = ag_count, .is_unknown = true };
 		references->count = 1;
@@ -184,7 +187,7 @@ load_previous(struct checker *checker)
 
 	if (!err_is_damage(err))
 		return err;
-	allocation_problem(checker, 0, err, "previous");
+	allocation_problem(checker, 0, err, false);
 	err_clear();
 	return 0;
 }

@@ -378,6 +378,7 @@ cop_space(struct cop_volume *volume, struct cop_space *out_space)
 	space.available_bytes = space_available_blocks(below) * BLOCK_BYTES;
 	space.pending_bytes = space_pending_blocks(below) * BLOCK_BYTES;
 	space.objects = volume_objects(volume->volume);
+	space.closed_groups = space_closed_ags(below);
 	public_copy_out(out_space, &space, sizeof space);
 	return 0;
 }

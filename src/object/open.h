@@ -38,4 +38,7 @@ struct volume *open_volume_below(struct cop_volume *volume);
 /* The newest superblock of a device as information. Takes no lock. */
 MUST_CHECK int cop_probe_on(struct device *dev, struct cop_volume_info *out_info);
 
+/* As cop_survey(). */
+MUST_CHECK int cop_survey_on(struct device *dev, struct cop_survey *out_survey);
+
 #endif

@@ -140,6 +140,29 @@ def stops_printing_where_the_damage_begins():
         w.run("check", "--metadata", "v.cop")
 
 
+def tells_of_groups_that_damage_has_closed():
+    with World() as w:
+        w.write("file", b"content")
+        w.run("cp", "file", "v.cop:/")
+        sound = w.run("df", "--json", "v.cop").json()
+        tap.equal((sound["groups"], sound["closed_groups"], sound["closed_bytes"]), (8, 0, 0))
+        tap.equal(w.run("info", "--json", "v.cop").json()["closed_groups"], 0)
+        for slot in range(3):
+            w.flip((7 + slot) * 4096 + 100)  # the top of the allocation tree
+        closed = "8 of 8 allocation groups are closed by damage; try: coppice check v.cop"
+        page = w.run("df", "--json", "v.cop", says=closed).json()
+        tap.equal((page["closed_groups"], page["free_bytes"], page["available_bytes"]), (8, 0, 0))
+        tap.equal(page["used_bytes"], page["size_bytes"])
+        tap.equal(page["closed_bytes"], sound["free_bytes"] + sound["pending_bytes"])
+        tap.equal(w.run("info", "--json", "v.cop", says=closed).json()["closed_groups"], 8)
+        assert "8 closed by damage" in w.run("info", "v.cop", says=closed).text()
+        w.run("cp", "file", "v.cop:/other", code=world.NO_SPACE, says="closed by damage")
+        w.run("rm", "v.cop:/file", code=world.NO_SPACE, says="; try: coppice check v.cop")
+        done = w.run("check", "v.cop", code=world.INTEGRITY, says="")
+        assert "groups below it are closed" in done.text(), done.text()
+        tap.equal(w.run("cat", "v.cop:/file").out, b"content")
+
+
 def tells_space_before_and_after():
     with World() as w:
         empty = w.run("df", "--json", "v.cop").json()

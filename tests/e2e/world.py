@@ -119,9 +119,15 @@ class World:
         at = image.find(content)
         assert at >= 0, "the content is not in the volume"
         assert image.find(content, at + 1) < 0, "the content is there twice"
+        self.flip(at + 7, name)
+
+    def flip(self, at, name="v.cop"):
+        """Flips a bit of one byte of the volume."""
         with open(self.path(name), "r+b") as file:
-            file.seek(at + 7)
-            file.write(bytes([image[at + 7] ^ 1]))
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 1]))
 
 
 def run_tests(module):

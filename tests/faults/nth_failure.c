@@ -219,6 +219,7 @@ open_device(struct try *try)
 	}
 	stage->by_name = strcmp(try->named->name, "cop_open") == 0 ||
 			 strcmp(try->named->name, "cop_probe") == 0 ||
+			 strcmp(try->named->name, "cop_survey") == 0 ||
 			 strcmp(try->named->name, "cop_check") == 0 ||
 			 strcmp(try->named->name, "cop_format") == 0;
 	snprintf(stage->url, sizeof stage->url, "%s/volume", scratch);

@@ -129,6 +129,17 @@ ROW(cop_probe, ROW_READS, close_volume)
 	return tell_number(stage, err, info.volume_bytes);
 }
 
+ROW(cop_survey, ROW_READS, close_volume)
+{
+	struct cop_survey survey = COP_INIT(survey);
+	int err = stage->by_name ? cop_survey(stage->url, &survey)
+				 : cop_survey_on(stage->dev, &survey);
+
+	if (!err && survey.closed_groups > 0)
+		return COP_EIO; /* what cannot be read it has told */
+	return tell_number(stage, err, survey.groups);
+}
+
 ROW(cop_check, ROW_READS, close_volume)
 {
 	struct cop_check_options options = COP_INIT(options);

@@ -44,21 +44,21 @@ exit_of(int code)
 	}
 }
 
-/* The device of the open volume that an object lies in; to be freed, or NULL. */
-static char *
-open_device_of(const struct cli *cli, const char *object)
+/* The open volume that an object lies in, or NULL. */
+static const struct volume *
+open_volume_of(const struct cli *cli, const char *object)
 {
+	const struct volume *volume = NULL;
 	struct address address;
-	char *device = NULL;
 
 	if (address_parse(object, access(object, F_OK) == 0, &address) != 0)
 		return NULL;
 	for (size_t i = 0; i < cli->volumes.count; i++) {
 		if (strcmp(cli->volumes.rows[i].device, address.device) == 0)
-			device = need_copy(address.device);
+			volume = &cli->volumes.rows[i];
 	}
 	address_fini(&address);
-	return device;
+	return volume;
 }
 
 /* The device part of an object's address, for hints that name a volume; to be freed. */
@@ -85,15 +85,24 @@ command_on(const char *words, const char *operand)
 	return text.data;
 }
 
+static bool
+has_closed_groups(struct cop_volume *volume)
+{
+	struct cop_space space = COP_INIT(space);
+
+	return volume && cop_space(volume, &space) == 0 && space.closed_groups > 0;
+}
+
 /* Space is short in a volume that is open, or on the host. */
 static char *
 hint_for_space(const struct cli *cli, const char *object)
 {
-	char *device = open_device_of(cli, object);
-	char *hint = device ? command_on("coppice df", device) : command_on("df -h", object);
+	const struct volume *volume = open_volume_of(cli, object);
 
-	free(device);
-	return hint;
+	if (!volume)
+		return command_on("df -h", object);
+	return command_on(
+		has_closed_groups(volume->handle) ? "coppice check" : "coppice df", volume->device);
 }
 
 /* False for what cp takes for a path of the host, and for what init could not make. */
@@ -116,18 +125,17 @@ wants_volume(const struct cli *cli, const char *object)
 static char *
 hint_for_name(const struct cli *cli, const char *object, int code)
 {
-	char *device = open_device_of(cli, object);
+	const struct volume *volume = open_volume_of(cli, object);
 	char *hint = NULL;
 	char *missing;
 
-	if (device) {
-		hint = command_on("coppice ls", device);
+	if (volume) {
+		hint = command_on("coppice ls", volume->device);
 	} else if (code == COP_ENOENT && wants_volume(cli, object)) {
 		missing = device_of(object);
 		hint = command_on("coppice init --size 64M", missing);
 		free(missing);
 	}
-	free(device);
 	return hint;
 }
 
@@ -294,6 +302,23 @@ warn(struct cli *cli, const char *object, const char *format, ...)
 	(void)vsnprintf(message, sizeof message, format, args);
 	va_end(args);
 	say(cli, object, message, NULL);
+}
+
+void
+warn_of_closed(
+	struct cli *cli, const char *object, const char *device, const struct cop_survey *survey)
+{
+	char message[128];
+	char *hint;
+
+	if (survey->closed_groups == 0)
+		return;
+	(void)snprintf(message, sizeof message,
+		"%" PRIu64 " of %" PRIu64 " allocation groups are closed by damage",
+		survey->closed_groups, survey->groups);
+	hint = command_on("coppice check", device);
+	say(cli, object, message, hint);
+	free(hint);
 }
 
 int

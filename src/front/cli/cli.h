@@ -63,6 +63,10 @@ int usage(struct cli *cli, const char *object, const char *format, ...)
 void warn(struct cli *cli, const char *object, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Says that damage has closed groups of the volume on `device`, if it has. No failure either. */
+void warn_of_closed(
+	struct cli *cli, const char *object, const char *device, const struct cop_survey *survey);
+
 /* As report(), and the run ends with this error whatever else went well. */
 void report_and_stop(struct cli *cli, const char *object, int code);
 

@@ -36,7 +36,7 @@ print_row(const struct cli *cli, const char *operand, const struct cop_space *sp
 }
 
 static void
-print_json(const char *operand, const struct cop_space *space)
+print_json(const char *operand, const struct cop_space *space, const struct cop_survey *survey)
 {
 	struct json json;
 
@@ -48,13 +48,28 @@ print_json(const char *operand, const struct cop_space *space)
 	json_unsigned(&json, "available_bytes", space->available_bytes);
 	json_unsigned(&json, "pending_bytes", space->pending_bytes);
 	json_unsigned(&json, "objects", space->objects);
+	json_unsigned(&json, "groups", survey->groups);
+	json_unsigned(&json, "closed_groups", survey->closed_groups);
+	json_unsigned(&json, "closed_bytes", survey->closed_bytes);
 	json_end(&json);
+}
+
+/* Free space where nothing can be stored counts as used. */
+static void
+take_closed(struct cop_space *space, const struct cop_survey *survey)
+{
+	uint64_t closed_bytes = min_u64(survey->closed_bytes, space->free_bytes);
+
+	space->free_bytes -= closed_bytes;
+	space->used_bytes += closed_bytes;
+	space->available_bytes -= min_u64(closed_bytes, space->available_bytes);
 }
 
 int
 verb_df(struct cli *cli)
 {
 	const char *operand = cli->args.operands[0];
+	struct cop_survey survey = COP_INIT(survey);
 	struct cop_space space = COP_INIT(space);
 	struct cop_volume *volume;
 	struct address address;
@@ -66,15 +81,20 @@ verb_df(struct cli *cli)
 	err = volumes_open(cli, &address, false, &volume);
 	if (!err)
 		err = cop_space(volume, &space);
+	if (!err)
+		err = cop_survey(address.device, &survey);
+	take_closed(&space, &survey);
 	if (err) {
 		report(cli, operand, err);
 	} else if (args_has(&cli->args, OPTION_JSON)) {
-		print_json(operand, &space);
+		print_json(operand, &space, &survey);
 	} else {
 		(void)printf(" %12s %12s %12s %12s %12s Full Volume\n", "Size", "Used", "Free",
 			"Available", "Pending");
 		print_row(cli, operand, &space);
 	}
+	if (!err)
+		warn_of_closed(cli, operand, address.device, &survey);
 	address_fini(&address);
 	return EXIT_FINE;
 }

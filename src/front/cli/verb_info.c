@@ -48,7 +48,8 @@ print_time(const char *title, int64_t time_ns)
 }
 
 static void
-print_info(const struct cli *cli, const char *operand, const struct cop_volume_info *info)
+print_info(const struct cli *cli, const char *operand, const struct cop_volume_info *info,
+	const struct cop_survey *survey)
 {
 	char uuid[UUID_TEXT_BYTES];
 
@@ -65,7 +66,10 @@ print_info(const struct cli *cli, const char *operand, const struct cop_volume_i
 	print_size("device", info->device_bytes);
 	(void)printf("%12s  %u bytes, nodes %u bytes, journal %" PRIu64 " bytes\n", "blocks",
 		info->block_bytes, info->node_bytes, info->journal_bytes);
-	(void)printf("%12s  %" PRIu64 " of %u blocks\n", "groups", info->ag_count, info->ag_blocks);
+	(void)printf("%12s  %" PRIu64 " of %u blocks", "groups", info->ag_count, info->ag_blocks);
+	if (survey->closed_groups > 0)
+		(void)printf(", %" PRIu64 " closed by damage", survey->closed_groups);
+	(void)putchar('\n');
 	(void)printf("%12s  %s\n", "metadata",
 		info->metadata_copies == 1   ? "one copy"
 		: info->metadata_copies == 2 ? "two copies"
@@ -80,7 +84,7 @@ print_info(const struct cli *cli, const char *operand, const struct cop_volume_i
 }
 
 static void
-print_json(const char *operand, const struct cop_volume_info *info)
+print_json(const char *operand, const struct cop_volume_info *info, const struct cop_survey *survey)
 {
 	char uuid[UUID_TEXT_BYTES];
 	struct json json;
@@ -101,6 +105,8 @@ print_json(const char *operand, const struct cop_volume_info *info)
 	json_unsigned(&json, "ag_blocks", info->ag_blocks);
 	json_unsigned(&json, "ag_count", info->ag_count);
 	json_unsigned(&json, "generation", info->generation);
+	if (survey->groups > 0)
+		json_unsigned(&json, "closed_groups", survey->closed_groups);
 	json_bool(&json, "clean", info->clean);
 	json_signed(&json, "created_ns", info->created_ns);
 	json_signed(&json, "checkpoint_ns", info->checkpoint_ns);
@@ -141,6 +147,7 @@ static void
 tell(struct cli *cli, const char *operand)
 {
 	struct cop_volume_info info = COP_INIT(info);
+	struct cop_survey survey = COP_INIT(survey);
 	struct address address;
 	int err;
 
@@ -148,18 +155,22 @@ tell(struct cli *cli, const char *operand)
 	if (volume_address(cli, operand, &address) != 0)
 		return;
 	err = cop_probe(address.device, &info);
+	if (!err && !is_truncated(&info) && cop_survey(address.device, &survey) != 0)
+		survey.groups = 0; /* whoever opens it is told why */
 	if (err == COP_ENOTVOLUME || err == COP_EINVAL || err == COP_EISDIR || err == COP_ENOTSUP)
 		tell_other(cli, &address, err);
 	else if (err)
 		report(cli, operand, err);
 	else if (args_has(&cli->args, OPTION_JSON))
-		print_json(operand, &info);
+		print_json(operand, &info, &survey);
 	else
-		print_info(cli, operand, &info);
+		print_info(cli, operand, &info, &survey);
 	if (!err && is_truncated(&info))
 		complain(cli, operand, EXIT_NOT_A_VOLUME, NULL,
 			"truncated: %" PRIu64 " bytes are missing at its end",
 			info.volume_bytes - info.device_bytes);
+	if (!err)
+		warn_of_closed(cli, operand, address.device, &survey);
 	address_fini(&address);
 }
 

@@ -149,7 +149,7 @@ close_one(struct cli *cli, struct volume *volume, bool settle)
 		if (settled)
 			report_and_stop(cli, volume->device, settled);
 	}
-	closed = cop_close(volume->handle);
+	closed = cop_close(TAKE(volume->handle));
 	/* After a failed settle the failure of close would say the same once more. */
 	if (closed && !settled)
 		report_and_stop(cli, volume->device, closed);

@@ -24,7 +24,7 @@ struct volume {
 	bool has_identity; /* of the host's file, which `host_device` and `host_inode` are */
 	dev_t host_device;
 	ino_t host_inode;
-	struct cop_volume *handle;
+	struct cop_volume *handle; /* NULL: it has just been closed */
 };
 
 struct volumes {
