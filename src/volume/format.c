@@ -78,22 +78,49 @@ write_zeros(struct device *dev, uint64_t addr, uint64_t blocks)
 	return err;
 }
 
-/* No superblock of an older volume may be found wherever one could have been, whatever its AGs. */
+/* One slot of the ring, wherever one could have been, whatever the AGs of an older volume. */
 static int
-wipe_old_superblocks(struct device *dev)
+wipe_slot(struct device *dev, uint32_t slot)
 {
 	static const uint64_t ags[] = { 1, 3, 7 };
-	int err = write_zeros(dev, 0, SUPERBLOCK_RING);
+	int err = write_zeros(dev, slot, 1);
 
 	for (uint64_t ag_blocks = AG_BLOCKS_MIN; ag_blocks <= AG_BLOCKS_MAX; ag_blocks *= 2) {
 		for (size_t i = 0; i < ARRAY_COUNT(ags) && err == 0; i++) {
-			uint64_t addr = ags[i] * ag_blocks;
+			uint64_t addr = ags[i] * ag_blocks + slot;
 
-			if (addr + SUPERBLOCK_RING <= device_blocks(dev))
-				err = write_zeros(dev, addr, SUPERBLOCK_RING);
+			if (addr < device_blocks(dev))
+				err = write_zeros(dev, addr, 1);
 		}
 	}
 	return err;
+}
+
+/*
+ * No superblock of an older volume may be found when this has returned. While it runs the newest
+ * one is there or none: an older one would show a state that is long gone, and overwritten in part.
+ */
+static int
+wipe_old_superblocks(struct device *dev)
+{
+	struct superblock newest;
+	struct superblock previous;
+	int found = volume_find_superblock(dev, &newest, &previous);
+	uint32_t last = found == 0 ? newest.slot : 0;
+	int err = 0;
+
+	if (found == COP_ENOMEM)
+		return found;
+	err_clear();
+	for (uint32_t slot = 0; slot < SUPERBLOCK_RING && err == 0; slot++) {
+		if (slot != last)
+			err = wipe_slot(dev, slot);
+	}
+	if (err == 0 && found == 0)
+		err = device_flush(dev);
+	if (err == 0)
+		err = wipe_slot(dev, last);
+	return err ? err : device_flush(dev);
 }
 
 /* ---- The first node -------------------------------------------------------------------------- */
@@ -215,8 +242,6 @@ write_volume(struct device *dev, const struct geometry *geometry, struct superbl
 
 	/* Nothing of the old volume is overwritten while its superblocks may still be found. */
 	err = wipe_old_superblocks(dev);
-	if (err == 0)
-		err = device_flush(dev);
 	if (err)
 		return err;
 	/* Written once, so that a sync later touches no metadata of a host's file system. */

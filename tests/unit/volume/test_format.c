@@ -1,3 +1,4 @@
+#include "base/random.h"
 #include "support/alloc.h"
 #include "volume/volume_internal.h"
 #include "world.h"
@@ -142,6 +143,83 @@ formatting_survives_every_lack_of_memory(void **state)
 	}
 }
 
+/* The superblock that is found, 0; or an error. */
+static int
+find(struct sim_medium *medium, struct superblock *out_newest)
+{
+	struct superblock previous;
+	struct device *dev;
+	int err;
+
+	assert_int_equal(sim_open(medium, DEVICE_READ_ONLY | DEVICE_NO_LOCK, &dev), 0);
+	err = volume_find_superblock(dev, out_newest, &previous);
+	device_close(dev);
+	return err;
+}
+
+/* Another volume, another number. */
+static int
+random_of_new(void *context, void *buffer, size_t bytes)
+{
+	(void)context;
+	memset(buffer, 99, bytes);
+	return 0;
+}
+
+/*
+ * Over an old volume, the power cut at every write: what is there then is the old volume at its
+ * newest checkpoint, or none, or the new one; never an older checkpoint of the old.
+ */
+static void
+a_cut_shows_the_newest_of_the_old_volume_or_none(void **state)
+{
+	enum { CUTS_MAX = 1000, TRIES = 4 };
+	struct volume_format_options options = small;
+	struct world world = { 0 };
+	struct superblock old;
+	uint64_t cuts = 0;
+	uint64_t gone = 0;
+	bool ended = false;
+
+	(void)state;
+	options.random = random_of_new;
+	world_format(&world, 8 << 20, 0);
+	for (uint32_t i = 0; i < 2 * SUPERBLOCK_RING; i++) {
+		assert_int_equal(world_put(&world, i, (uint8_t)i, 100), 0);
+		assert_int_equal(volume_checkpoint(world.volume), 0);
+	}
+	world_close(&world);
+	assert_int_equal(find(world.medium, &old), 0);
+
+	for (; !ended && cuts < CUTS_MAX; cuts++) {
+		for (uint64_t seed = 0; seed < TRIES; seed++) {
+			struct sim_medium *medium;
+			struct superblock newest;
+			struct device *dev;
+			struct rng rng;
+
+			assert_int_equal(sim_clone(world.medium, &medium), 0);
+			assert_int_equal(sim_open(medium, 0, &dev), 0);
+			sim_cut_after(medium, cuts);
+			ended = volume_format(dev, &options) == 0;
+			device_close(dev);
+			rng_seed(&rng, seed);
+			sim_power_off(medium);
+			sim_power_on(medium, sim_choose_random, &rng);
+			if (find(medium, &newest) != 0)
+				gone++;
+			else if (memcmp(newest.uuid, old.uuid, sizeof old.uuid) == 0)
+				assert_int_equal(newest.generation, old.generation);
+			else
+				assert_int_equal(newest.generation, 1);
+			sim_free(medium);
+		}
+	}
+	assert_true(ended);
+	assert_true(gone > 0);
+	sim_free(world.medium);
+}
+
 int
 main(void)
 {
@@ -151,6 +229,7 @@ main(void)
 		cmocka_unit_test(judges_its_options),
 		cmocka_unit_test(refuses_a_device_that_is_too_small_and_leaves_it_alone),
 		cmocka_unit_test(formatting_survives_every_lack_of_memory),
+		cmocka_unit_test(a_cut_shows_the_newest_of_the_old_volume_or_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
