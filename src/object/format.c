@@ -12,9 +12,8 @@ enum { LOOK_BLOCKS = 1024 }; /* at the front and at the end of a device, for dat
 
 /* ---- On a device that is open ---------------------------------------------------------------- */
 
-/* Nobody in particular owns it. */
-static int
-make_root(struct cop_volume *volume)
+int
+format_make_root(struct cop_volume *volume)
 {
 	static const struct cop_new new = {
 		.size_bytes = sizeof new,
@@ -89,15 +88,8 @@ cop_format_sourced_on(struct device *dev, const struct cop_format_options *optio
 	err = volume_format(dev, &below);
 	if (err)
 		return err;
-	err = cop_open_on(dev, &open, &volume);
-	if (err)
-		return err;
-	err = make_root(volume);
-	if (err) {
-		cop_abandon(volume);
-		return err;
-	}
-	return cop_close(volume);
+	err = cop_open_on(dev, &open, &volume); /* makes the root directory */
+	return err ? err : cop_close(volume);
 }
 
 int

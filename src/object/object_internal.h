@@ -113,6 +113,9 @@ struct cop_volume {
 void public_copy_out(void *out, const void *from, size_t known_bytes);
 void public_copy_in(void *to, const void *from, size_t known_bytes);
 
+/* The first act in a new volume: its root directory, which nobody in particular owns. */
+MUST_CHECK int format_make_root(struct cop_volume *volume);
+
 /* ---- Operations ----------------------------------------------------------------------------- */
 
 struct operation {

@@ -144,6 +144,21 @@ open_below(struct cop_volume *volume, const struct cop_open_options *options)
 	return volume_tree_open(volume->volume, objects_name(BRANCH_MAIN), &volume->objects);
 }
 
+/*
+ * Where init was cut short after its first superblock, there is a volume without a root directory:
+ * whoever may write goes on with it.
+ */
+static int
+ensure_root(struct cop_volume *volume)
+{
+	if (volume->objects->root.levels > 0)
+		return 0;
+	if (!volume_is_read_only(volume->volume))
+		return format_make_root(volume);
+	return fail(
+		COP_ENOTVOLUME, "%s: making the volume was not finished", device_name(volume->dev));
+}
+
 int
 cop_open_on(
 	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume)
@@ -161,6 +176,8 @@ cop_open_on(
 		return err;
 	volume->dev = dev;
 	err = open_below(volume, &given);
+	if (err == 0)
+		err = ensure_root(volume);
 	if (err)
 		goto out;
 	if (!volume_is_read_only(volume->volume)) {

@@ -1,3 +1,4 @@
+#include "base/random.h"
 #include "world.h"
 
 #include <fcntl.h>
@@ -193,6 +194,88 @@ finds_data_in_every_place(void **state)
 	}
 }
 
+/* Time and random numbers, the same in every try. */
+static int
+random_bytes(void *context, void *buffer, size_t bytes)
+{
+	rng_bytes(context, buffer, bytes);
+	return 0;
+}
+
+static int64_t
+clock_ns(void *context)
+{
+	(void)context;
+	return 1;
+}
+
+static int
+format_medium(struct sim_medium *medium, uint64_t seed)
+{
+	struct cop_format_options options = COP_INIT(options);
+	struct cop_sources sources = { .random = random_bytes, .clock_ns = clock_ns };
+	struct device *dev;
+	struct rng rng;
+	int err;
+
+	rng_seed(&rng, seed);
+	sources.context = &rng;
+	must(sim_open(medium, 0, &dev));
+	err = cop_format_sourced_on(dev, &options, &sources);
+	device_close(dev);
+	return err;
+}
+
+/* Wherever making it was cut short, there is a volume with a root directory, or none. */
+static void
+a_cut_leaves_a_whole_volume_or_none(void **state)
+{
+	uint64_t volumes = 0;
+	uint64_t cuts = 0;
+	bool ended = false;
+
+	(void)state;
+	for (; !ended; cuts++) {
+		struct cop_open_options options = COP_INIT(options);
+		struct sim_medium *medium;
+		struct cop_volume *volume = NULL;
+		struct cop_object *root = NULL;
+		struct device *dev;
+		struct rng rng;
+		int err;
+
+		must(sim_create(8 * MIB, 1, &medium));
+		sim_cut_after(medium, cuts);
+		ended = format_medium(medium, 1) == 0;
+		rng_seed(&rng, cuts);
+		sim_power_off(medium);
+		sim_power_on(medium, sim_choose_random, &rng);
+		must(sim_open(medium, 0, &dev));
+		options.cache_bytes = COP_CACHE_BYTES_MIN;
+		options.read_only = true;
+		err = cop_open_on(dev, &options, &volume);
+		assert_true(err == 0 || err == COP_ENOTVOLUME || err == COP_ECHECKSUM);
+		if (err == 0) {
+			must(cop_root(volume, NULL, &root));
+			cop_release(root);
+			must(cop_close(volume));
+		}
+		options.read_only = false;
+		err = cop_open_on(dev, &options, &volume);
+		assert_true(err == 0 || err == COP_ENOTVOLUME || err == COP_ECHECKSUM);
+		if (err == 0) {
+			must(cop_root(volume, NULL, &root));
+			cop_release(root);
+			must(cop_close(volume));
+			volumes++;
+		}
+		device_close(dev);
+		sim_free(medium);
+	}
+	assert_true(volumes > 2);
+	assert_true(volumes < cuts);
+}
+
 int
 main(void)
 {
@@ -203,6 +286,7 @@ main(void)
 		cmocka_unit_test(refuses_data_that_no_block_holds),
 		cmocka_unit_test(takes_an_empty_file_as_it_is),
 		cmocka_unit_test(finds_data_in_every_place),
+		cmocka_unit_test(a_cut_leaves_a_whole_volume_or_none),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
