@@ -5,9 +5,8 @@
  * carried by io_uring, or by a pool of threads where the host refuses it, as many containers do; a
  * single blocking transfer is one system call on the caller's thread in any case.
  *
- * Openers exclude each other by flock(): it holds between processes as well as between two opens in
- * one process, and ends with the process. A writer locks exclusively, a reader shared, or not at
- * all if it asks for that. Who holds the lock is looked up in /proc/locks.
+ * Openers exclude each other by a lock on the file (file_lock.c): a writer locks exclusively, a
+ * reader shared, or not at all if it asks for that.
  */
 
 #include "device/file_internal.h"
@@ -19,13 +18,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum {
@@ -169,64 +165,6 @@ file__run(struct file *file, const struct device_io *io)
 }
 
 /* ---- Opening -------------------------------------------------------------------------------- */
-
-/*
- * The process that holds a lock on this file, or 0 when the host does not tell. Where stat() and
- * the table of locks name a device differently (btrfs, overlayfs), the inode number must do.
- */
-static long
-find_holder(const struct stat *wanted)
-{
-	FILE *locks = fopen("/proc/locks", "re");
-	char line[256];
-	long holder = 0;
-	long likely = 0;
-
-	if (!locks)
-		return 0;
-	/* 1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF; those who wait have "->" after the
-	 * number. */
-	while (holder == 0 && fgets(line, sizeof line, locks)) {
-		unsigned major_number;
-		unsigned minor_number;
-		unsigned long inode;
-		long pid;
-
-		if (sscanf(line, "%*d: FLOCK %*s %*s %ld %x:%x:%lu", &pid, &major_number,
-			    &minor_number, &inode) != 4 ||
-			inode != wanted->st_ino || pid <= 0)
-			continue;
-		if (major_number == major(wanted->st_dev) && minor_number == minor(wanted->st_dev))
-			holder = pid;
-		likely = pid;
-	}
-	(void)fclose(locks); /* read only: nothing to lose */
-	return holder != 0 ? holder : likely;
-}
-
-static int
-take_openers_lock(struct file *file, const char *path, uint32_t flags, const struct stat *st)
-{
-	int how = flags & DEVICE_READ_ONLY ? LOCK_SH : LOCK_EX;
-	int host;
-	long holder;
-
-	if (flags & DEVICE_NO_LOCK)
-		return 0;
-	do {
-		host = flock(file->fd, how | LOCK_NB);
-	} while (host != 0 && errno == EINTR);
-	if (host == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return fail_errno(errno, "%s: lock", path);
-
-	holder = find_holder(st);
-	if (holder == 0)
-		return fail(COP_EBUSY, "%s: in use by another process", path);
-	return fail(COP_EBUSY, "%s: in use by process %ld%s", path, holder,
-		holder == getpid() ? " (this one)" : "");
-}
 
 static int
 refuse_kind(const char *path, mode_t mode)
@@ -389,7 +327,7 @@ file_open(const char *path, const struct device_options *options, struct device 
 	file->is_disk = S_ISBLK(st.st_mode);
 	file->device.read_only = options->flags & DEVICE_READ_ONLY;
 
-	err = take_openers_lock(file, path, options->flags, &st);
+	err = file__lock(file->fd, path, options->flags, &st);
 	if (err)
 		goto close_file;
 	err = find_size(file, path, &st, &bytes);

@@ -2,8 +2,9 @@
 #define COPPICE_DEVICE_FILE_INTERNAL_H
 
 /*
- * file_internal: what the parts of the file driver share: file.c opens, locks and transfers on the
- * caller's thread; file_ring.c (io_uring) and file_pool.c (threads) carry batches.
+ * file_internal: what the parts of the file driver share: file.c opens and transfers on the
+ * caller's thread, file_lock.c locks; file_ring.c (io_uring) and file_pool.c (threads) carry
+ * batches.
  */
 
 #include "device/driver.h"
@@ -29,6 +30,13 @@ struct file {
 	const struct file_engine *engine;
 	void *engine_state; /* owned by the engine */
 };
+
+/*
+ * Locks an open file as `flags`, of enum device_open_flags, ask for. COP_EBUSY names who holds it;
+ * where that is nobody who lives, only after a second.
+ */
+struct stat;
+MUST_CHECK int file__lock(int fd, const char *path, uint32_t flags, const struct stat *st);
 
 /* Not 0 when the host refuses io_uring; then there is no engine yet. */
 MUST_CHECK int file__open_ring(struct file *file);
