@@ -67,7 +67,7 @@ cop_stat(struct cop_object *object, struct cop_attr *out_attr)
 	operation_begin(&op, object->volume);
 	do
 		err = stat_object(object, &attr);
-	while (operation_again(&op, err));
+	while (operation_again(&op, &err));
 	operation_end(&op);
 	if (err == 0)
 		public_copy_out(out_attr, &attr, sizeof attr);

@@ -115,6 +115,7 @@ int
 cop_read(struct cop_object *object, uint64_t offset, void *buffer, size_t bytes, size_t *out_bytes)
 {
 	struct operation op;
+	size_t done;
 	int err = content_check_kind(object);
 
 	if (err)
@@ -125,9 +126,11 @@ cop_read(struct cop_object *object, uint64_t offset, void *buffer, size_t bytes,
 	}
 	operation_begin(&op, object->volume);
 	do
-		err = content_read(&op, object, offset, buffer, bytes, out_bytes);
-	while (operation_again(&op, err));
+		err = content_read(&op, object, offset, buffer, bytes, &done);
+	while (operation_again(&op, &err));
 	operation_end(&op);
+	if (err == 0)
+		*out_bytes = done;
 	return err;
 }
 

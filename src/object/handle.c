@@ -293,7 +293,7 @@ cop_get(struct cop_object *near, uint64_t id, struct cop_object **out_object)
 	operation_begin(&op, near->volume);
 	do
 		err = handle_open(&op, near->branch, id, out_object);
-	while (operation_again(&op, err));
+	while (err && operation_again(&op, &err));
 	operation_end(&op);
 	return err;
 }
@@ -309,7 +309,7 @@ cop_root(struct cop_volume *volume, const char *version, struct cop_object **out
 	operation_begin(&op, volume);
 	do
 		err = handle_open(&op, BRANCH_MAIN, OBJECT_ROOT, out_root);
-	while (operation_again(&op, err));
+	while (err && operation_again(&op, &err));
 	operation_end(&op);
 	return err;
 }

@@ -150,7 +150,7 @@ cop_list(struct cop_object *directory, uint64_t cookie, cop_visit visit, void *c
 	operation_begin(&op, directory->volume);
 	do
 		err = list_once(directory, &listing);
-	while (operation_again(&op, err));
+	while (err && operation_again(&op, &err));
 	operation_end(&op);
 	if (err)
 		return err;

@@ -61,7 +61,7 @@ cop_lookup(struct cop_object *directory, const char *name, size_t name_bytes,
 	operation_begin(&op, directory->volume);
 	do
 		err = lookup_object(&op, directory, view, out_object);
-	while (operation_again(&op, err));
+	while (err && operation_again(&op, &err));
 	operation_end(&op);
 	return err;
 }

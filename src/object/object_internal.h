@@ -9,7 +9,7 @@
  *	operation_begin(&op, volume);
  *	do
  *		err = stat_object(&op, object, &attr);
- *	while (operation_again(&op, err));
+ *	while (operation_again(&op, &err));
  *	operation_end(&op);
  *
  * and one that changes objects like this; from change_begin() to change_end() no other change of
@@ -140,10 +140,13 @@ void operation_begin(struct operation *op, struct cop_volume *volume);
 void operation_end(struct operation *op);
 
 /*
- * True when `err` is damage that a reader beside a writer found in an old checkpoint, and a newer
- * one is there now: try again.
+ * True for a reader beside a writer when what it did counts for nothing: it found damage in an old
+ * checkpoint, and a newer one is there now; or another thread has moved the handle to a newer one
+ * meanwhile, so that it may have met two. Then try again. After many tries COP_EBUSY.
+ *
+ * What does not put several things together loops on errors only: a success stays one.
  */
-bool operation_again(struct operation *op, int err);
+bool operation_again(struct operation *op, int *err);
 
 /* Has the operation this object's turn? */
 bool operation_has(const struct operation *op, const struct cop_object *object);

@@ -1,7 +1,7 @@
 #include "object/object_internal.h"
 
 enum {
-	REFRESH_TRIES = 8, /* newer checkpoints that a reader beside a writer moves on to */
+	REFRESH_TRIES = 32, /* newer checkpoints that a reader beside a writer moves on to */
 };
 
 void
@@ -17,21 +17,33 @@ operation_end(struct operation *op)
 	volume_leave(op->volume->volume, &op->visit);
 }
 
+/* Another thread has moved the handle on since the operation began: it may have seen both. */
+static bool
+has_moved(const struct operation *op)
+{
+	return volume_generation(op->volume->volume) != op->visit.period;
+}
+
 bool
-operation_again(struct operation *op, int err)
+operation_again(struct operation *op, int *err)
 {
 	struct volume *volume = op->volume->volume;
-	bool moved;
+	bool again;
 
-	if (!err_is_damage(err) || !volume_is_read_only(volume) || op->tries == REFRESH_TRIES)
+	if (!volume_is_read_only(volume) || (!has_moved(op) && !err_is_damage(*err)))
 		return false;
+	if (op->tries == REFRESH_TRIES) {
+		if (has_moved(op))
+			*err = fail(COP_EBUSY, "a writer changes the volume too fast to read it");
+		return false;
+	}
 	op->tries++;
 	volume_leave(volume, &op->visit);
-	moved = volume_refresh(volume, &op->visit);
+	again = has_moved(op) || volume_refresh(volume, &op->visit);
 	volume_enter(volume, &op->visit);
-	if (moved)
+	if (again)
 		err_clear();
-	return moved;
+	return again;
 }
 
 bool

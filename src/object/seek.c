@@ -149,7 +149,7 @@ cop_map(struct cop_object *object, uint64_t offset, struct cop_extent *out_exten
 	operation_begin(&op, object->volume);
 	do
 		err = map_offset(&op, object, offset, &extent);
-	while (operation_again(&op, err));
+	while (operation_again(&op, &err));
 	operation_end(&op);
 	if (err == 0)
 		public_copy_out(out_extent, &extent, sizeof extent);
@@ -229,15 +229,18 @@ static int
 seek_operation(struct cop_object *object, uint64_t offset, bool want_data, uint64_t *out_offset)
 {
 	struct operation op;
+	uint64_t found;
 	int err = content_check_kind(object);
 
 	if (err)
 		return err;
 	operation_begin(&op, object->volume);
 	do
-		err = seek(&op, object, offset, want_data, out_offset);
-	while (operation_again(&op, err));
+		err = seek(&op, object, offset, want_data, &found);
+	while (operation_again(&op, &err));
 	operation_end(&op);
+	if (err == 0)
+		*out_offset = found;
 	return err;
 }
 

@@ -82,13 +82,16 @@ int
 cop_readlink(struct cop_object *object, char *buffer, size_t bytes, size_t *out_bytes)
 {
 	struct operation op;
+	size_t have;
 	int err;
 
 	operation_begin(&op, object->volume);
 	do
-		err = readlink_once(&op, object, buffer, bytes, out_bytes);
-	while (operation_again(&op, err));
+		err = readlink_once(&op, object, buffer, bytes, &have);
+	while (operation_again(&op, &err));
 	operation_end(&op);
+	if (err == 0)
+		*out_bytes = have;
 	return err;
 }
 

@@ -114,6 +114,7 @@ cop_xattr_get(
 	struct operation op;
 	struct reading reading;
 	struct view view;
+	size_t have;
 	int err = xattr_name(name, &view);
 
 	if (err)
@@ -122,10 +123,12 @@ cop_xattr_get(
 	do {
 		reading_begin(&reading, &op, object);
 		do
-			err = get_once(&op, object, view, buffer, bytes, out_bytes);
+			err = get_once(&op, object, view, buffer, bytes, &have);
 		while (reading_again(&reading, err));
-	} while (operation_again(&op, err));
+	} while (operation_again(&op, &err));
 	operation_end(&op);
+	if (err == 0)
+		*out_bytes = have;
 	return err;
 }
 
@@ -336,7 +339,7 @@ cop_xattr_list(struct cop_object *object, char *buffer, size_t bytes, size_t *ou
 		do
 			err = list_once(object, &listing);
 		while (reading_again(&reading, err));
-	} while (operation_again(&op, err));
+	} while (operation_again(&op, &err));
 	operation_end(&op);
 	if (err)
 		return err;
