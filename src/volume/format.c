@@ -12,7 +12,8 @@
 enum {
 	JOURNAL_BYTES_MIN = 256 << 10,
 	SMALL_VOLUME_BYTES = 256 << 20, /* below it nodes are one block */
-	NODE_BYTES_DEFAULT = 16384,
+	/* Half the bytes of 16 KiB for an update, in trees that are as high: bench/nodes.c. */
+	NODE_BYTES_DEFAULT = 8192,
 	WIPE_BLOCKS = 256, /* written at once */
 };
 

@@ -235,6 +235,7 @@ static void
 follows_a_flat_model_with_large_nodes(void **state)
 {
 	(void)state;
+	run_model(128 * MIB, 8192, 23, 200);
 	run_model(128 * MIB, 16384, 21, 200);
 	run_model(128 * MIB, 65536, 22, 200);
 }

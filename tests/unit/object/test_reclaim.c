@@ -104,6 +104,7 @@ empties_a_full_volume_of_large_files(void **state)
 	(void)state;
 	fill_and_empty(8 * MIB, 0, 700000, 3);
 	fill_and_empty(64 * MIB, 0, 10000000, 4);
+	fill_and_empty(64 * MIB, 8192, 3000000, 6);
 	fill_and_empty(64 * MIB, 16384, 3000000, 5);
 }
 

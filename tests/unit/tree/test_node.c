@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-static const uint32_t sizes[] = { 4096, 16384, 65536 };
+static const uint32_t sizes[] = { 4096, 8192, 16384, 65536 };
 
 static uint8_t node[TREE_NODE_BYTES_MAX];
 static uint8_t other[TREE_NODE_BYTES_MAX];

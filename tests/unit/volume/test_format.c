@@ -104,6 +104,30 @@ judges_its_options(void **state)
 }
 
 static void
+nodes_are_larger_in_larger_volumes(void **state)
+{
+	static const struct {
+		uint64_t volume_bytes;
+		uint32_t node_bytes;
+	} rows[] = {
+		{ UINT64_C(8) << 20, 4096 },
+		{ (UINT64_C(256) << 20) - BLOCK_BYTES, 4096 },
+		{ UINT64_C(256) << 20, 8192 },
+		{ UINT64_C(1) << 40, 8192 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct volume_format_options options = {
+			.volume_blocks = rows[i].volume_bytes / BLOCK_BYTES,
+		};
+
+		assert_int_equal(volume_format_options_complete(&options), 0);
+		assert_int_equal(options.node_bytes, rows[i].node_bytes);
+	}
+}
+
+static void
 refuses_a_device_that_is_too_small_and_leaves_it_alone(void **state)
 {
 	struct sim_medium *medium;
@@ -227,6 +251,7 @@ main(void)
 		cmocka_unit_test(groups_begin_with_the_parameters_of_the_format),
 		cmocka_unit_test(an_empty_volume_has_a_branch_and_nothing_else),
 		cmocka_unit_test(judges_its_options),
+		cmocka_unit_test(nodes_are_larger_in_larger_volumes),
 		cmocka_unit_test(refuses_a_device_that_is_too_small_and_leaves_it_alone),
 		cmocka_unit_test(formatting_survives_every_lack_of_memory),
 		cmocka_unit_test(a_cut_shows_the_newest_of_the_old_volume_or_none),
