@@ -2,6 +2,7 @@
 
 #include "base/checksum.h"
 #include "device/sim.h"
+#include "support/alloc.h"
 #include "support/must.h"
 
 #include <setjmp.h>
@@ -971,6 +972,41 @@ reads_one_batch_again(void **state)
 	free(buffer);
 }
 
+/* A failure of memory is no damage, no tail and no mismatch. */
+static void
+tells_a_lack_of_memory_from_all_else(void **state)
+{
+	uint32_t failures = 0;
+	int err = COP_ENOMEM;
+
+	(void)state;
+	for (int i = 0; i < 30; i++)
+		(void)add((struct spec){ .data = 3, .messages = 1 });
+	make_unreadable(REGION_AT + 50, 1); /* so that the region is read block by block */
+	for (uint64_t nth = 1; err; nth++) {
+		alloc_fail_nth(nth);
+		err = try_scan(w.start, nowhere);
+		alloc_fail_nth(0);
+		if (err)
+			assert_int_equal(err, COP_ENOMEM);
+		failures += err != 0;
+	}
+	assert_int_equal(failures, 4); /* bits, window, what was seen, the chain */
+	assert_tail(30);
+
+	err = COP_ENOMEM;
+	for (uint64_t nth = 1; err; nth++) {
+		alloc_fail_nth(nth);
+		err = journal_verify_data(w.dev, &w.region, VOLUME_BLOCKS, &w.chain);
+		alloc_fail_nth(0);
+		if (err)
+			assert_int_equal(err, COP_ENOMEM);
+		assert_tail(30);
+		failures += err != 0;
+	}
+	assert_int_equal(failures, 4 + 3); /* requests, their buffers, the batch */
+}
+
 #define WITH_REGION(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int
@@ -1015,6 +1051,7 @@ main(void)
 		WITH_REGION(tells_of_an_opening_that_a_cut_leaves_at_the_end),
 		WITH_REGION(keeps_many_reads_in_flight),
 		WITH_REGION(reads_one_batch_again),
+		WITH_REGION(tells_a_lack_of_memory_from_all_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
