@@ -128,8 +128,8 @@ struct cop_open_options {
 	size_t size_bytes;
 	bool read_only;
 	uint64_t cache_bytes; /* memory limit; 0: 256 MiB. At least COP_CACHE_BYTES_MIN */
-	uint32_t threads; /* background threads: 0 none, the caller drives; 1 timed checkpoints */
-	bool no_flush;    /* leave the last flush of a checkpoint to the host; order is kept */
+	uint32_t threads;     /* background threads: 0 none, the caller drives; 1 timers and jobs */
+	bool no_flush;        /* leave the last flush of a checkpoint to the host; order is kept */
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: getrandom() */
 	int64_t (*clock_ns)(void *context); /* NULL: the wall clock, in ns since 1970 */
 	void *context;                      /* handed to the two above */
@@ -159,7 +159,10 @@ COP_API COP_MUST_CHECK int cop_sync(struct cop_volume *volume);
 /* As cop_sync(), and repeats until nothing awaits release: freed space is free when it returns. */
 COP_API COP_MUST_CHECK int cop_settle(struct cop_volume *volume);
 
-/* Runs due timers and one bounded step of a pending job; for `threads` == 0. Sets how many remain.
+/*
+ * Runs due timers and one bounded step of a pending job; for `threads` == 0. Sets how many remain.
+ * Freeing what is large is a job: the call that causes it returns at once, and its space comes back
+ * with the job's steps. cop_settle() runs all jobs, and so does a change that finds no space.
  */
 COP_API COP_MUST_CHECK int cop_poll(struct cop_volume *volume, uint64_t *out_pending);
 

@@ -131,6 +131,7 @@ cop_set_attr(struct cop_object *object, const struct cop_attr *attr, uint32_t ma
 	const uint32_t known = (COP_SET_CHANGED << 1) - 1;
 	struct cop_attr given;
 	struct operation op;
+	uint32_t tries = 0;
 	int err;
 
 	public_copy_in(&given, attr, sizeof given);
@@ -138,11 +139,13 @@ cop_set_attr(struct cop_object *object, const struct cop_attr *attr, uint32_t ma
 		return fail(COP_EINVAL, "unknown attributes %#" PRIx32, mask & ~known);
 	if (mask & COP_SET_MODE && given.mode > 07777)
 		return fail(COP_EINVAL, "mode %" PRIo32, given.mode);
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = set_attr(&op, object, &given, mask);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = set_attr(&op, object, &given, mask);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -191,14 +194,18 @@ int
 cop_ref(struct cop_object *object)
 {
 	struct operation op;
+	uint32_t tries = 0;
 	int err = check_may_count(object);
 
-	if (err == 0)
-		err = change_begin(&op, object->volume, &object, 1);
 	if (err)
 		return err;
-	err = add_reference(&op, object);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = add_reference(&op, object);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -271,13 +278,17 @@ int
 cop_unref(struct cop_object *object)
 {
 	struct operation op;
+	uint32_t tries = 0;
 	int err = check_may_count(object);
 
-	if (err == 0)
-		err = change_begin(&op, object->volume, &object, 1);
 	if (err)
 		return err;
-	err = drop_reference(&op, object);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = drop_reference(&op, object);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }

@@ -1,6 +1,7 @@
 /* Operations that change objects: their turns, and what readers are told. */
 
 #include "object/object_internal.h"
+#include "object/reclaim.h"
 
 #include <assert.h>
 
@@ -37,6 +38,15 @@ change_end(struct operation *op)
 	for (size_t i = 0; i < op->count; i++)
 		queue_leave_locked(op->objects[i]);
 	mutex_unlock(&op->volume->lock);
+}
+
+bool
+change_again(struct cop_volume *volume, int err, uint32_t *tries)
+{
+	if (err != COP_ENOSPC || *tries > 0)
+		return false;
+	++*tries;
+	return jobs_run_all(volume);
 }
 
 int

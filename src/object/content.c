@@ -222,6 +222,9 @@ write_piece(struct edit *edit, uint64_t offset, const void *buffer, size_t bytes
 
 	edit->first = offset / BLOCK_BYTES;
 	edit->end = div_up(end, BLOCK_BYTES);
+	err = edit_free_trimmed(edit);
+	if (err)
+		return err;
 	edit->next.length = max_u64(edit->now.record.length, end);
 	err = edit_add_span(edit, offset, buffer, bytes);
 	if (err == 0)
@@ -262,8 +265,7 @@ write_all(struct operation *op, struct cop_object *object, uint64_t offset, cons
 		edit_fini(&edit);
 		done += written;
 	}
-	if (out_bytes)
-		*out_bytes = done;
+	*out_bytes = done;
 	return err;
 }
 
@@ -272,6 +274,8 @@ cop_write(struct cop_object *object, uint64_t offset, const void *buffer, size_t
 	size_t *out_bytes)
 {
 	struct operation op;
+	uint32_t tries = 0;
+	size_t done = 0;
 	int err;
 
 	if (bytes == 0) {
@@ -282,10 +286,18 @@ cop_write(struct cop_object *object, uint64_t offset, const void *buffer, size_t
 	if (offset > COP_FILE_BYTES_MAX || bytes > COP_FILE_BYTES_MAX - offset)
 		return fail(COP_EFBIG, "object %" PRIu64 ": byte %" PRIu64 " is past 16 TiB",
 			object->id, offset + bytes);
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = write_all(&op, object, offset, buffer, bytes, out_bytes);
-	change_end(&op);
+	do {
+		size_t written;
+
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = write_all(&op, object, offset + done, (const uint8_t *)buffer + done,
+			bytes - done, &written);
+		change_end(&op);
+		done += written;
+	} while (change_again(object->volume, err, &tries));
+	if (out_bytes)
+		*out_bytes = done;
 	return err;
 }

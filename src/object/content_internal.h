@@ -61,11 +61,18 @@ struct edit {
 };
 
 /*
- * Loads the record, finishes a job that frees a part of this content, and prepares `next` as a copy
- * with new times. COP_EISDIR, COP_EINVAL: no file. edit_fini() in any case.
+ * Loads the record, and prepares `next` as a copy with new times. COP_EISDIR, COP_EINVAL: no file.
+ * edit_fini() in any case.
  */
 MUST_CHECK int edit_init(struct edit *edit, struct operation *op, struct cop_object *object);
 void edit_fini(struct edit *edit);
+
+/*
+ * Frees what a job was to free of [first, end), so that it can be written: as much as it has in
+ * between, in steps. `now` and `next` begin anew where there was any.
+ */
+MUST_CHECK int edit_free_trimmed(struct edit *edit);
+MUST_CHECK int edit_free_all_trimmed(struct edit *edit);
 
 /* Blocks of patch memory, zeroed, as one more patch. */
 MUST_CHECK int edit_add_memory(

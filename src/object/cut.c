@@ -129,10 +129,12 @@ gather_borders(struct edit *edit, const struct cut_blocks *blocks)
 	return 0;
 }
 
-/* One transaction: edges zeroed, and all or nothing of the map in between. */
+/* One transaction: edges zeroed, and all of the map in between; or nothing of it, which is left to
+ * `job`, unless that is 0, with the range that the record may name already. */
 static int
 cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *blocks, uint64_t job)
 {
+	const struct record *now = &edit->now.record;
 	int err = 0;
 
 	if (blocks->has_head && block_is_written(edit, edit->first))
@@ -148,8 +150,10 @@ cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *bl
 
 	err = edit_write(edit);
 	if (err == 0 && job != 0) {
-		edit->next.trim_first = blocks->whole_first;
-		edit->next.trim_end = blocks->whole_end;
+		edit->next.trim_first = now->trim_end == 0
+						? blocks->whole_first
+						: min_u64(now->trim_first, blocks->whole_first);
+		edit->next.trim_end = max_u64(now->trim_end, blocks->whole_end);
 		err = job_put_trim(edit->tx, edit->object, job);
 	}
 	if (err == 0)
@@ -162,18 +166,24 @@ cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *bl
 static int
 cut_in_steps(struct edit *edit, const struct cut *cut, const struct cut_blocks *blocks)
 {
-	struct cop_volume *volume = edit->op->volume;
-	struct job_claim claim;
-	int err;
+	const struct record *now = &edit->now.record;
+	uint64_t job;
+	int err = 0;
 
-	job_claim_new(volume, &claim);
-	err = gather_borders(edit, blocks);
+	/* A record names one range. One that this one touches grows; another is freed first. */
+	if (now->trim_end != 0 &&
+		(blocks->whole_first > now->trim_end || blocks->whole_end < now->trim_first)) {
+		err = edit_free_all_trimmed(edit);
+		edit->next.length = cut->length;
+	}
 	if (err == 0)
-		err = cut_commit(edit, cut, blocks, claim.number);
-	/* The cut has happened; what cannot be freed now is left to a later run of the job. */
-	if (err == 0 && trim_run(edit->op, edit->object, claim.number) != 0)
-		err_clear();
-	job_unclaim(volume, &claim);
+		err = job_number_for(edit->object, now, &job);
+	if (err == 0)
+		err = gather_borders(edit, blocks);
+	if (err == 0)
+		err = cut_commit(edit, cut, blocks, job);
+	if (err == 0)
+		job_leave(edit->op, edit->object, job);
 	return err;
 }
 
@@ -206,7 +216,7 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 	struct gather gather = { .end = CONTENT_BLOCKS_MAX, .max = INLINE_EXTENTS_MAX + 1 };
 	size_t kept = min_u64(cut->length, edit->now.record.length);
 	bool is_tree = edit->now.record.form == COP_FORM_TREE;
-	struct job_claim claim;
+	uint64_t job;
 	bool more;
 	int err;
 
@@ -221,6 +231,8 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 	edit->next.length = cut->length;
 	edit->next.content = view_of(edit->content, cut->length);
 	edit->next.allocated_blocks = 0;
+	edit->next.trim_first = 0;
+	edit->next.trim_end = 0;
 
 	err = tx_begin(volume->volume, &edit->op->visit, true, &edit->tx);
 	if (err)
@@ -232,29 +244,27 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 				edit->tx, edit->object->branch, edit->object->id, &edit->next);
 		return err ? err : edit_commit(edit);
 	}
-	job_claim_new(volume, &claim);
-	err = job_put_dismantle(edit->tx, edit->object, claim.number);
+	err = job_number_for(edit->object, &edit->now.record, &job);
+	if (err == 0)
+		err = job_put_dismantle(edit->tx, edit->object, job);
 	if (err == 0)
 		err = record_put(edit->tx, edit->object->branch, edit->object->id, &edit->next);
 	if (err == 0)
 		err = edit_commit(edit);
-	/* As above. */
-	if (err == 0 && job_run_dismantle(edit->op, claim.number) != 0)
-		err_clear();
-	job_unclaim(volume, &claim);
+	if (err == 0)
+		job_leave(edit->op, NULL, job);
 	return err;
 }
 
-/* A tree with so little left that it fits the record goes there. It may stay as well. */
-static void
-shrink_form(struct operation *op, struct cop_object *object)
+void
+content_shrink(struct operation *op, struct cop_object *object)
 {
 	struct gather gather = { .end = CONTENT_BLOCKS_MAX, .max = INLINE_EXTENTS_MAX + 1 };
 	struct edit edit;
 	bool more;
 	int err = edit_init(&edit, op, object);
 
-	if (err || edit.now.record.form != COP_FORM_TREE)
+	if (err || edit.now.record.form != COP_FORM_TREE || edit.now.record.trim_end != 0)
 		goto out;
 	err = content_gather(object, &edit.now.record, &gather, &edit.old, &more);
 	if (err || more || !extents_fit_record(&edit.old, op->volume->content_max))
@@ -310,7 +320,7 @@ cut_content(struct operation *op, struct cop_object *object, struct cut cut, boo
 		err = cut_once(op, object, &cut, may_inline);
 	}
 	if (err == 0)
-		shrink_form(op, object);
+		content_shrink(op, object);
 	return err;
 }
 
@@ -358,6 +368,7 @@ int
 cop_set_length(struct cop_object *object, uint64_t length)
 {
 	struct operation op;
+	uint32_t tries = 0;
 	int err = content_check_kind(object);
 
 	if (err)
@@ -366,11 +377,13 @@ cop_set_length(struct cop_object *object, uint64_t length)
 		return fail(COP_EFBIG,
 			"object %" PRIu64 ": a length of %" PRIu64 " bytes is past 16 TiB",
 			object->id, length);
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = set_length(&op, object, length);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = set_length(&op, object, length);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -381,6 +394,7 @@ cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 {
 	struct cut cut = { .from = offset };
 	struct operation op;
+	uint32_t tries = 0;
 	struct loaded loaded;
 	int err = content_check_kind(object);
 
@@ -389,14 +403,16 @@ cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 	if (bytes == 0 || offset >= COP_FILE_BYTES_MAX)
 		return 0;
 	cut.to = bytes > COP_FILE_BYTES_MAX - offset ? COP_FILE_BYTES_MAX : offset + bytes;
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = record_load(object, &loaded);
-	if (err == 0) {
-		cut.length = loaded.record.length;
-		err = cut_content(&op, object, cut, false);
-	}
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = record_load(object, &loaded);
+		if (err == 0) {
+			cut.length = loaded.record.length;
+			err = cut_content(&op, object, cut, false);
+		}
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }

@@ -41,11 +41,10 @@ drop_begin(struct operation *op, struct tx *tx, struct cop_object *object,
 	struct belongings belongings;
 	int err;
 
-	if (record->links > 0 || record->trim_end != 0 || !claim_removal(object))
+	if (record->links > 0 || !claim_removal(object))
 		return drop_begin_kept(tx, object, record, drop);
 
 	*drop = (struct drop){ .object = object, .is_removed = true };
-	job_claim_new(op->volume, &drop->claim);
 	err = removal_collect(object, BELONGINGS_MAX, &belongings);
 	if (err == 0 && belongings.more) {
 		extents_free(&belongings.extents);
@@ -53,8 +52,7 @@ drop_begin(struct operation *op, struct tx *tx, struct cop_object *object,
 		return drop_begin_kept(tx, object, record, drop);
 	}
 	if (err == 0)
-		err = removal_put(
-			tx, object, record, &belongings, drop->claim.number, &drop->has_job);
+		err = removal_put(tx, object, record, &belongings, &drop->job);
 	extents_free(&belongings.extents);
 	if (err)
 		drop_end(op, drop, false);
@@ -76,11 +74,6 @@ drop_end(struct operation *op, struct drop *drop, bool committed)
 		condition_wake_all(&volume->changed);
 	}
 	mutex_unlock(&volume->lock);
-	if (!drop->is_removed)
-		return;
-
-	/* If it fails the job stays, for cop_poll() or the next opening: the link is gone. */
-	if (committed && drop->has_job && job_run_dismantle(op, drop->claim.number) != 0)
-		err_clear();
-	job_unclaim(volume, &drop->claim);
+	if (committed && drop->job != 0)
+		job_leave(op, NULL, drop->job);
 }

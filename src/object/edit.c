@@ -51,6 +51,18 @@ check_is_file(const struct cop_object *object)
 	return 0;
 }
 
+static int
+load_record(struct edit *edit)
+{
+	int err = record_load(edit->object, &edit->now);
+
+	if (err)
+		return err;
+	edit->next = edit->now.record;
+	record_touch(edit->object->volume, &edit->next, true);
+	return 0;
+}
+
 int
 edit_init(struct edit *edit, struct operation *op, struct cop_object *object)
 {
@@ -70,17 +82,19 @@ edit_init(struct edit *edit, struct operation *op, struct cop_object *object)
 	err = check_is_file(object);
 	if (err)
 		return err;
-	err = record_load(object, &edit->now);
-	if (err == 0 && edit->now.record.trim_end != 0) {
-		err = trim_finish(op, object);
-		if (err == 0)
-			err = record_load(object, &edit->now);
-	}
-	if (err)
-		return err;
-	edit->next = edit->now.record;
-	record_touch(object->volume, &edit->next, true);
-	return 0;
+	return load_record(edit);
+}
+
+int
+edit_free_trimmed(struct edit *edit)
+{
+	const struct record *record = &edit->now.record;
+	int err;
+
+	if (edit->first >= record->trim_end || edit->end <= record->trim_first)
+		return 0;
+	err = trim_until(edit->op, edit->object, edit->first, edit->end);
+	return err ? err : load_record(edit);
 }
 
 void
@@ -96,6 +110,14 @@ edit_fini(struct edit *edit)
 	batch_fini(&edit->late);
 	tx_abort(edit->tx);
 	edit->tx = NULL;
+}
+
+int
+edit_free_all_trimmed(struct edit *edit)
+{
+	int err = trim_until(edit->op, edit->object, 0, CONTENT_BLOCKS_MAX);
+
+	return err ? err : load_record(edit);
 }
 
 int

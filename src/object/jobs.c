@@ -7,8 +7,11 @@
  *               by extent; the last step takes the range out of the record
  *
  * The record of a job lies in the catalog, and each step changes it, or ends it, in the transaction
- * that does the step's work. So after a crash a job goes on where it was. Whoever caused a job runs
- * it before the call returns; the claim keeps others away meanwhile.
+ * that does the step's work. So after a crash a job goes on where it was. Whoever causes a job
+ * leaves it to the background thread, or to cop_poll(), cop_settle() and those who find no space;
+ * only where the volume lives on its reserve it is run at once, so that jobs never pile up there.
+ * A claim keeps others away from a job that somebody runs. The job that trims an object is also run
+ * by changes of the object that cannot wait, at their turn: so it is looked up again at the turn.
  */
 
 #include "object/job_format.h"
@@ -36,32 +39,40 @@ is_claimed_locked(const struct cop_volume *volume, uint64_t number)
 	return false;
 }
 
+static void
+claim_locked(struct cop_volume *volume, uint64_t number, struct job_claim *claim)
+{
+	*claim = (struct job_claim){ .number = number, .next = volume->claims };
+	volume->claims = claim;
+}
+
+/* False: somebody else runs it. */
 static bool
-job_claim(struct cop_volume *volume, uint64_t number, struct job_claim *claim)
+claim_try(struct cop_volume *volume, uint64_t number, struct job_claim *claim)
 {
 	bool is_free;
 
 	mutex_lock(&volume->lock);
 	is_free = !is_claimed_locked(volume, number);
-	if (is_free) {
-		*claim = (struct job_claim){ .number = number, .next = volume->claims };
-		volume->claims = claim;
-	}
+	if (is_free)
+		claim_locked(volume, number, claim);
 	mutex_unlock(&volume->lock);
 	return is_free;
 }
 
-void
-job_claim_new(struct cop_volume *volume, struct job_claim *claim)
+/* The caller has no turn on any object: who runs the job may be waiting for it. */
+static void
+claim_wait(struct cop_volume *volume, uint64_t number, struct job_claim *claim)
 {
-	bool is_mine = job_claim(volume, volume_next_job(volume->volume), claim);
-
-	assert(is_mine); /* the number is new */
-	(void)is_mine;
+	mutex_lock(&volume->lock);
+	while (is_claimed_locked(volume, number))
+		condition_wait(&volume->changed, &volume->lock);
+	claim_locked(volume, number, claim);
+	mutex_unlock(&volume->lock);
 }
 
-void
-job_unclaim(struct cop_volume *volume, struct job_claim *claim)
+static void
+unclaim(struct cop_volume *volume, struct job_claim *claim)
 {
 	struct job_claim **link = &volume->claims;
 
@@ -69,6 +80,7 @@ job_unclaim(struct cop_volume *volume, struct job_claim *claim)
 	while (*link != claim)
 		link = &(*link)->next;
 	*link = claim->next;
+	condition_wake_all(&volume->changed);
 	mutex_unlock(&volume->lock);
 }
 
@@ -106,6 +118,19 @@ load_job(struct cop_volume *volume, uint64_t number, struct job *out_job)
 	if (err == 0)
 		err = job_decode(view_of(value, bytes), out_job);
 	return err ? fail_in(err, "job %" PRIu64, number) : 0;
+}
+
+int
+job_number_for(struct cop_object *object, const struct record *record, uint64_t *out_number)
+{
+	uint64_t number = 0;
+	int err = 0;
+
+	if (record->trim_end != 0)
+		err = job_find_trim(object->volume, object->id, &number);
+	if (err == 0)
+		*out_number = number != 0 ? number : volume_next_job(object->volume->volume);
+	return err;
 }
 
 int
@@ -257,6 +282,11 @@ dismantle_step(struct operation *op, uint64_t number, bool *out_done)
 	int err;
 
 	err = load_job(volume, number, &job);
+	if (err == COP_ENOENT) { /* somebody has ended it before the claim */
+		err_clear();
+		*out_done = true;
+		return 0;
+	}
 	if (err)
 		return err;
 	remains = calloc(1, sizeof *remains);
@@ -282,8 +312,8 @@ out:
 	return err;
 }
 
-int
-job_run_dismantle(struct operation *op, uint64_t number)
+static int
+run_dismantle(struct operation *op, uint64_t number)
 {
 	bool done = false;
 	int err = 0;
@@ -355,15 +385,43 @@ static bool
 count_job_entry(void *context, struct view key, struct view value)
 {
 	uint64_t *count = context;
+	struct job job;
 
-	(void)value;
 	if (!is_job_key(key))
 		return false;
-	*count += 1;
+	if (job_decode(value, &job) == 0)
+		*count += 1;
+	else
+		err_clear(); /* nobody can run it; check reports it */
 	return true;
 }
 
-/* ---- What was left behind ------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
+
+/* At the object's turn (NULL: it is gone): is the job still what was found? */
+static int
+run_trim_at_turn(struct operation *op, struct cop_object *object, uint64_t number, bool whole)
+{
+	size_t max = TRIM_EXTENTS_MAX;
+	bool done = false;
+	struct job job;
+	int err = load_job(op->volume, number, &job);
+
+	if (err == COP_ENOENT || (err == 0 && job.program != JOB_TRIM)) {
+		err_clear(); /* a change of the object has ended it, or made it another one */
+		return 0;
+	}
+	if (err)
+		return err;
+	if (!object)
+		return trim_end(op, number);
+	do
+		err = trim_step(op, object, number, &max, &done);
+	while (err == 0 && whole && !done);
+	if (err == 0 && done)
+		content_shrink(op, object);
+	return err;
+}
 
 /* One step of a job that is claimed, or all of it. */
 static int
@@ -371,8 +429,6 @@ run_trim(struct cop_volume *volume, const struct finder *finder, bool whole)
 {
 	struct cop_object *object = NULL;
 	struct operation op;
-	size_t max = TRIM_EXTENTS_MAX;
-	bool done;
 	int err;
 
 	operation_begin(&op, volume);
@@ -380,14 +436,10 @@ run_trim(struct cop_volume *volume, const struct finder *finder, bool whole)
 	operation_end(&op);
 	if (err && err != COP_ENOENT)
 		return err;
+	err_clear();
 	err = change_begin(&op, volume, &object, object ? 1 : 0);
 	if (err == 0) {
-		if (!object)
-			err = trim_end(&op, finder->number);
-		else if (whole)
-			err = trim_run(&op, object, finder->number);
-		else
-			err = trim_step(&op, object, finder->number, &max, &done);
+		err = run_trim_at_turn(&op, object, finder->number, whole);
 		change_end(&op);
 	}
 	cop_release(object);
@@ -407,7 +459,7 @@ run_job(struct cop_volume *volume, const struct finder *finder, bool whole)
 	if (err)
 		return err;
 	if (whole)
-		err = job_run_dismantle(&op, finder->number);
+		err = run_dismantle(&op, finder->number);
 	else
 		err = dismantle_step(&op, finder->number, &done);
 	change_end(&op);
@@ -415,65 +467,102 @@ run_job(struct cop_volume *volume, const struct finder *finder, bool whole)
 }
 
 void
-jobs_run_all(struct cop_volume *volume)
+job_leave(struct operation *op, struct cop_object *trimmed, uint64_t number)
 {
-	uint64_t from = 0;
+	struct cop_volume *volume = op->volume;
+	struct job_claim claim;
+	int err;
 
-	for (;;) {
-		struct job_claim claim;
-		struct operation op;
-		struct finder finder;
-		int err;
-
-		operation_begin(&op, volume);
-		err = find_job(volume, from, 0, &finder);
-		operation_end(&op);
-		if (err || !finder.is_found)
-			break;
-		if (job_claim(volume, finder.number, &claim)) {
-			/* What fails stays for the next time. */
-			(void)!run_job(volume, &finder, true);
-			job_unclaim(volume, &claim);
-		}
-		from = finder.number + 1;
+	if (space_available_blocks(volume_space(volume->volume)) > 0) {
+		jobs_wake(volume);
+		return;
 	}
-	err_clear();
+	if (!claim_try(volume, number, &claim))
+		return;
+	err = trimmed ? trim_run(op, trimmed, number) : run_dismantle(op, number);
+	unclaim(volume, &claim);
+	if (err)
+		err_clear(); /* what caused the job has happened; the job stays */
 }
 
-int
-reclaim_step(struct cop_volume *volume, uint64_t *out_pending)
+static int
+find_next_job(struct cop_volume *volume, uint64_t from, struct finder *finder)
 {
-	uint8_t key[CATALOG_KEY_BYTES];
-	uint64_t pending = 0;
-	uint64_t from = 0;
 	struct operation op;
 	int err;
 
+	operation_begin(&op, volume);
+	err = find_job(volume, from, 0, finder);
+	operation_end(&op);
+	return err;
+}
+
+bool
+jobs_run_all(struct cop_volume *volume)
+{
+	bool has_run = false;
+	uint64_t from = 0;
+
 	for (;;) {
 		struct job_claim claim;
 		struct finder finder;
+		int err = find_next_job(volume, from, &finder);
 
-		operation_begin(&op, volume);
-		err = find_job(volume, from, 0, &finder);
-		operation_end(&op);
+		if (err || !finder.is_found)
+			break;
+		claim_wait(volume, finder.number, &claim);
+		err = run_job(volume, &finder, true);
+		unclaim(volume, &claim);
+		has_run = true;
+		/* What fails stays for the next time; else it is gone, or has become another one.
+		 */
+		from = finder.number + (err ? 1 : 0);
 		if (err)
-			return err;
+			err_clear();
+	}
+	return has_run;
+}
+
+int
+jobs_run_step(struct cop_volume *volume, bool *out_has_run)
+{
+	bool has_run = false;
+	uint64_t from = 0;
+	int err = 0;
+
+	while (!has_run) {
+		struct job_claim claim;
+		struct finder finder;
+		int found = find_next_job(volume, from, &finder);
+
+		if (found)
+			return found;
 		if (!finder.is_found)
 			break;
 		from = finder.number + 1;
-		if (!job_claim(volume, finder.number, &claim))
+		if (!claim_try(volume, finder.number, &claim))
 			continue;
 		err = run_job(volume, &finder, false);
-		job_unclaim(volume, &claim);
-		if (err)
-			return err;
-		break;
+		unclaim(volume, &claim);
+		has_run = err == 0;
 	}
+	*out_has_run = has_run;
+	return err;
+}
+
+int
+jobs_count(struct cop_volume *volume, uint64_t *out_count)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	struct operation op;
+	uint64_t count = 0;
+	int err;
+
 	operation_begin(&op, volume);
 	err = tree_scan(
-		volume->catalog, catalog_key(key, CATALOG_JOB, 0), 0, count_job_entry, &pending);
+		volume->catalog, catalog_key(key, CATALOG_JOB, 0), 0, count_job_entry, &count);
 	operation_end(&op);
 	if (err == 0)
-		*out_pending = pending;
+		*out_count = count;
 	return err;
 }

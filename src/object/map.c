@@ -10,6 +10,7 @@ struct collector {
 	struct extents *extents;
 	uint64_t next; /* first block that the next extent may begin at */
 	bool more;
+	bool skips; /* what is being freed is next: to its end */
 	int err;
 };
 
@@ -35,8 +36,10 @@ collect(struct collector *collector, const struct extent *extent)
 	collector->next = extent_last(extent) + 1;
 	if (extent_last(extent) < gather->first)
 		return true;
-	if (!gather->unmasked && is_being_freed(collector->record, extent))
-		return true;
+	if (!gather->unmasked && is_being_freed(collector->record, extent)) {
+		collector->skips = collector->record->form == COP_FORM_TREE;
+		return !collector->skips;
+	}
 	if (collector->extents->count == gather->max) {
 		collector->more = true;
 		return false;
@@ -81,19 +84,21 @@ gather_from_tree(struct cop_object *object, struct collector *collector)
 	uint64_t first = gather->first;
 	uint8_t key[EXTENT_KEY_BYTES];
 	struct tree *tree;
-	int err;
+	int err = handle_tree(object, &tree);
 
-	/* What is being freed can be long: do not read through it. */
-	if (!gather->unmasked && first >= collector->record->trim_first &&
-		first < collector->record->trim_end)
-		first = collector->record->trim_end;
-	err = handle_tree(object, &tree);
 	if (err)
 		return err;
-	extent_key(first, key);
-	err = tree_scan(tree, view_of(key, sizeof key), 0, collect_entry, collector);
-	if (err == 0)
-		err = collector->err;
+	for (;;) {
+		extent_key(first, key);
+		collector->skips = false;
+		err = tree_scan(tree, view_of(key, sizeof key), 0, collect_entry, collector);
+		if (err == 0)
+			err = collector->err;
+		if (err || !collector->skips)
+			break;
+		/* What is being freed can be long: do not read through it. */
+		first = collector->record->trim_end;
+	}
 	return err ? object_fail_in(err, object) : 0;
 }
 

@@ -239,16 +239,19 @@ cop_create(struct cop_object *directory, const char *name, size_t name_bytes,
 	struct view view = view_of(name, name_bytes);
 	struct cop_object *made = NULL;
 	struct operation op;
+	uint32_t tries = 0;
 	int err;
 
 	err = name_check(view);
 	if (err)
 		return err;
-	err = change_begin(&op, directory->volume, &directory, 1);
-	if (err)
-		return err;
-	err = create_in(&op, directory, view, new, &made);
-	change_end(&op);
+	do {
+		err = change_begin(&op, directory->volume, &directory, 1);
+		if (err)
+			return err;
+		err = create_in(&op, directory, view, new, &made);
+		change_end(&op);
+	} while (change_again(directory->volume, err, &tries));
 	if (err)
 		return err;
 	if (out_object)
@@ -311,6 +314,7 @@ cop_link(struct cop_object *object, struct cop_object *directory, const char *na
 	struct cop_object *both[] = { object, directory };
 	struct view view = view_of(name, name_bytes);
 	struct operation op;
+	uint32_t tries = 0;
 	int err;
 
 	err = name_check(view);
@@ -320,11 +324,13 @@ cop_link(struct cop_object *object, struct cop_object *directory, const char *na
 		return fail(COP_EXDEV, "a link across volumes or versions");
 	if (object->kind == COP_DIRECTORY)
 		return fail(COP_EPERM, "a second name for a directory");
-	err = change_begin(&op, object->volume, both, ARRAY_COUNT(both));
-	if (err)
-		return err;
-	err = link_in(&op, object, directory, view);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, both, ARRAY_COUNT(both));
+		if (err)
+			return err;
+		err = link_in(&op, object, directory, view);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -456,13 +462,16 @@ int
 cop_unlink(struct cop_object *directory, const char *name, size_t name_bytes, uint32_t flags)
 {
 	struct view view = view_of(name, name_bytes);
+	uint32_t room_tries = 0;
 	bool again = true;
 	int err = name_check(view);
 
 	for (int tries = 0; err == 0 && again; tries++) {
 		if (tries == CHANGE_TRIES_MAX)
 			return fail(COP_EBUSY, "the name changes all the time");
-		err = unlink_once(directory, view, flags, &again);
+		do
+			err = unlink_once(directory, view, flags, &again);
+		while (change_again(directory->volume, err, &room_tries));
 	}
 	return err;
 }
@@ -728,6 +737,7 @@ cop_rename(struct cop_object *from, const char *from_name, size_t from_bytes, st
 		.to_name = view_of(to_name, to_bytes),
 		.flags = flags,
 	};
+	uint32_t room_tries = 0;
 	bool again = true;
 	int err = name_check(rename.from_name);
 
@@ -742,7 +752,9 @@ cop_rename(struct cop_object *from, const char *from_name, size_t from_bytes, st
 	for (int tries = 0; err == 0 && again; tries++) {
 		if (tries == CHANGE_TRIES_MAX)
 			return fail(COP_EBUSY, "the name changes all the time");
-		err = rename_once(&rename, &again);
+		do
+			err = rename_once(&rename, &again);
+		while (change_again(from->volume, err, &room_tries));
 	}
 	return err;
 }

@@ -15,11 +15,13 @@
  * and one that changes objects like this; from change_begin() to change_end() no other change of
  * the same objects runs:
  *
- *	err = change_begin(&op, volume, objects, count);
- *	if (err)
- *		return err;
- *	err = ...;      record_load(), tx_begin(), record_put(), ..., change_commit()
- *	change_end(&op);
+ *	do {
+ *		err = change_begin(&op, volume, objects, count);
+ *		if (err)
+ *			return err;
+ *		err = ...;      record_load(), tx_begin(), record_put(), ..., change_commit()
+ *		change_end(&op);
+ *	} while (change_again(volume, err, &tries));
  *
  * Readers do not wait for changes. What a reader takes from one tree_get() is whole; what it puts
  * together from several (record, then tree) it guards with a `struct reading`.
@@ -97,12 +99,14 @@ struct cop_volume {
 
 	/* Guarded by `lock`, rank LOCK_HANDLES. */
 	struct mutex lock;
-	struct condition changed; /* a queue moved on, or an object has ceased to be going */
-	struct condition wake;    /* the thread should end */
+	struct condition
+		changed;       /* a queue moved on, an object ceased to be going, a job to be run */
+	struct condition wake; /* the thread should end, or run jobs */
 	struct cop_object *buckets[HANDLE_BUCKETS];
 	uint64_t handles;
 	struct job_claim *claims; /* jobs that somebody is running */
 	bool is_closing;
+	bool has_jobs;             /* there may be some to run; for the thread */
 	int64_t checkpoint_due_ns; /* cop_poll(): when the next timed checkpoint is due, 0: never */
 };
 
@@ -158,6 +162,12 @@ bool operation_has(const struct operation *op, const struct cop_object *object);
 MUST_CHECK int change_begin(struct operation *op, struct cop_volume *volume,
 	struct cop_object *const *objects, size_t count);
 void change_end(struct operation *op);
+
+/*
+ * After change_end(): true when a change that met COP_ENOSPC may find room now, because jobs were
+ * there and have been run. `*tries` begins as 0.
+ */
+bool change_again(struct cop_volume *volume, int err, uint32_t *tries);
 
 /* tx_commit(), with the readers of the operation's objects made aware. */
 MUST_CHECK int change_commit(struct operation *op, struct tx *tx);
@@ -285,15 +295,14 @@ MUST_CHECK int record_links_raised(struct tx *tx, const struct cop_object *objec
  * the record; or, at 0, record and orphan key; or, at 0 when nobody holds the object but the caller
  * with one reference of its own, and little hangs on it, its whole removal. At most
  * DROP_MESSAGES_MAX messages. The object must be one of the operation's. When it has succeeded,
- * drop_end() must follow, with what became of the transaction; that runs the job which takes a
- * large content apart. The transaction should be an emptying one.
+ * drop_end() must follow, with what became of the transaction; that leaves the job which takes a
+ * large content apart to whoever runs jobs. The transaction should be an emptying one.
  */
 struct drop {
 	struct cop_object *object;
 	bool is_removed;
 	bool is_orphan;
-	bool has_job;
-	struct job_claim claim;
+	uint64_t job; /* its number; 0: none */
 };
 enum { DROP_MESSAGES_MAX = 16 };
 MUST_CHECK int drop_begin(struct operation *op, struct tx *tx, struct cop_object *object,

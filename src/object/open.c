@@ -11,10 +11,41 @@
 
 static const uint64_t cache_bytes_default = UINT64_C(256) << 20;
 static const int64_t checkpoint_every_ns = INT64_C(5000000000);
+static const int64_t tick_ns = INT64_C(100000000);
 
 /* ---- The background thread ------------------------------------------------------------------- */
 
-/* A checkpoint every five seconds, when there is something to make durable. */
+/* Is the timed checkpoint due? The time runs from when something to do was first seen. */
+static bool
+checkpoint_is_due(struct cop_volume *volume)
+{
+	int64_t now = volume_now_ns(volume->volume);
+	bool is_dirty = volume_is_dirty(volume->volume);
+	bool is_due = false;
+
+	mutex_lock(&volume->lock);
+	if (!is_dirty) {
+		volume->checkpoint_due_ns = 0;
+	} else if (volume->checkpoint_due_ns == 0) {
+		volume->checkpoint_due_ns = now + checkpoint_every_ns;
+	} else if (now >= volume->checkpoint_due_ns) {
+		volume->checkpoint_due_ns = 0;
+		is_due = true;
+	}
+	mutex_unlock(&volume->lock);
+	return is_due;
+}
+
+static int
+run_timers(struct cop_volume *volume)
+{
+	return checkpoint_is_due(volume) ? volume_checkpoint(volume->volume) : 0;
+}
+
+/*
+ * Timers ten times a second, and jobs a step at a time while there are any. A job that fails waits
+ * for the next one to come, or for somebody who needs its space.
+ */
 static void *
 background(void *context)
 {
@@ -22,17 +53,35 @@ background(void *context)
 
 	mutex_lock(&volume->lock);
 	while (!volume->is_closing) {
-		condition_wait_for(&volume->wake, &volume->lock, checkpoint_every_ns);
+		bool has_run = false;
+		bool has_jobs;
+
+		if (!volume->has_jobs)
+			condition_wait_for(&volume->wake, &volume->lock, tick_ns);
 		if (volume->is_closing)
 			break;
+		has_jobs = volume->has_jobs;
+		volume->has_jobs = false;
 		mutex_unlock(&volume->lock);
 		/* What fails is kept by the volume, and told to the next change or sync. */
-		if (volume_is_dirty(volume->volume) && volume_checkpoint(volume->volume) != 0)
+		if (run_timers(volume) != 0)
+			err_clear();
+		if (has_jobs && jobs_run_step(volume, &has_run) != 0)
 			err_clear();
 		mutex_lock(&volume->lock);
+		volume->has_jobs = volume->has_jobs || has_run;
 	}
 	mutex_unlock(&volume->lock);
 	return NULL;
+}
+
+void
+jobs_wake(struct cop_volume *volume)
+{
+	mutex_lock(&volume->lock);
+	volume->has_jobs = true;
+	condition_wake_all(&volume->wake);
+	mutex_unlock(&volume->lock);
 }
 
 static int
@@ -255,46 +304,24 @@ cop_settle(struct cop_volume *volume)
 {
 	if (volume_is_read_only(volume->volume))
 		return 0;
-	jobs_run_all(volume);
+	(void)jobs_run_all(volume); /* whether there were any is no matter */
 	return volume_settle(volume->volume);
-}
-
-/* Is the timed checkpoint due? The time runs from when something to do was first seen. */
-static bool
-checkpoint_is_due(struct cop_volume *volume)
-{
-	int64_t now = volume_now_ns(volume->volume);
-	bool is_dirty = volume_is_dirty(volume->volume);
-	bool is_due = false;
-
-	mutex_lock(&volume->lock);
-	if (!is_dirty) {
-		volume->checkpoint_due_ns = 0;
-	} else if (volume->checkpoint_due_ns == 0) {
-		volume->checkpoint_due_ns = now + checkpoint_every_ns;
-	} else if (now >= volume->checkpoint_due_ns) {
-		volume->checkpoint_due_ns = 0;
-		is_due = true;
-	}
-	mutex_unlock(&volume->lock);
-	return is_due;
 }
 
 int
 cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 {
+	bool has_run;
 	int err;
 
 	if (volume_is_read_only(volume->volume)) {
 		*out_pending = 0;
 		return 0;
 	}
-	if (checkpoint_is_due(volume)) {
-		err = volume_checkpoint(volume->volume);
-		if (err)
-			return err;
-	}
-	return reclaim_step(volume, out_pending);
+	err = run_timers(volume);
+	if (err == 0)
+		err = jobs_run_step(volume, &has_run);
+	return err ? err : jobs_count(volume, out_pending);
 }
 
 /* ---- Telling --------------------------------------------------------------------------------- */

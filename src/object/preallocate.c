@@ -102,7 +102,9 @@ preallocate_piece(struct edit *edit, uint64_t first, uint64_t end, uint64_t leng
 	}
 	edit->first = first;
 	edit->end = end;
-	err = edit_gather(edit, true, &more);
+	err = edit_free_trimmed(edit);
+	if (err == 0)
+		err = edit_gather(edit, true, &more);
 	if (err == 0)
 		err = tx_begin(edit->op->volume->volume, &edit->op->visit, false, &edit->tx);
 	if (err == 0)
@@ -181,6 +183,7 @@ int
 cop_preallocate(struct cop_object *object, uint64_t offset, uint64_t bytes, bool grow)
 {
 	struct operation op;
+	uint32_t tries = 0;
 	int err = content_check_kind(object);
 
 	if (err)
@@ -189,10 +192,12 @@ cop_preallocate(struct cop_object *object, uint64_t offset, uint64_t bytes, bool
 		return fail(COP_EFBIG, "object %" PRIu64 ": past 16 TiB", object->id);
 	if (bytes == 0)
 		return 0;
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = preallocate(&op, object, offset, bytes, grow);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = preallocate(&op, object, offset, bytes, grow);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }

@@ -12,35 +12,27 @@
 static int
 reclaim_orphan_step(struct operation *op, struct cop_object *object, size_t *max, bool *out_done)
 {
-	struct cop_volume *volume = op->volume;
 	struct belongings belongings = { 0 };
 	uint8_t key[ORPHAN_KEY_BYTES];
-	struct job_claim claim;
 	struct loaded loaded;
 	struct tx *tx = NULL;
-	bool has_job = false;
+	uint64_t job = 0;
 	bool is_last;
 	int err;
 
 	err = record_load(object, &loaded);
-	if (err == 0 && loaded.record.links == 0 && loaded.record.trim_end != 0) {
-		err = trim_finish(op, object);
-		if (err == 0)
-			err = record_load(object, &loaded);
-	}
 	if (err || loaded.record.links > 0) {
 		*out_done = true; /* it is gone already, or has a name again */
 		return err;
 	}
-	job_claim_new(volume, &claim);
 	err = removal_collect(object, *max, &belongings);
 	is_last = !belongings.more;
 	if (err == 0)
-		err = tx_begin(volume->volume, &op->visit, true, &tx);
+		err = tx_begin(op->volume->volume, &op->visit, true, &tx);
 	if (err)
 		goto out;
 	if (is_last) {
-		err = removal_put(tx, object, &loaded.record, &belongings, claim.number, &has_job);
+		err = removal_put(tx, object, &loaded.record, &belongings, &job);
 		if (err == 0)
 			err = tx_delete(tx, objects_name(object->branch),
 				record_orphan_key(key, object->id));
@@ -49,15 +41,14 @@ reclaim_orphan_step(struct operation *op, struct cop_object *object, size_t *max
 	}
 	if (err == 0)
 		err = change_commit(op, TAKE(tx));
-	if (err == 0 && has_job)
-		err = job_run_dismantle(op, claim.number);
+	if (err == 0 && job != 0)
+		job_leave(op, NULL, job);
 	if (err == 0)
 		*out_done = is_last;
 
 out:
 	tx_abort(tx);
 	extents_free(&belongings.extents);
-	job_unclaim(volume, &claim);
 	return err;
 }
 
@@ -130,6 +121,6 @@ orphans_reclaim_all(struct cop_volume *volume)
 void
 reclaim_after_open(struct cop_volume *volume)
 {
-	jobs_run_all(volume);
 	orphans_reclaim_all(volume);
+	jobs_wake(volume);
 }

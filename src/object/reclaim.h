@@ -33,19 +33,22 @@ MUST_CHECK int removal_delete(
 	struct tx *tx, const struct cop_object *object, const struct belongings *belongings);
 
 /*
- * Removes an object that has no more than these belongings. A content tree is handed to job
- * `number`, which *out_has_job then says is there to be run.
+ * Removes an object that has no more than these belongings. A content tree is handed to a job:
+ * *out_job is its number, for job_leave(); 0: there is none.
  */
 MUST_CHECK int removal_put(struct tx *tx, struct cop_object *object, const struct record *record,
-	const struct belongings *belongings, uint64_t number, bool *out_has_job);
+	const struct belongings *belongings, uint64_t *out_job);
 
 /* Frees an object without links whose last reference is going. What cannot be done now is done by
  * the next opening for writing. */
 void reclaim_orphan(struct cop_object *object);
 
-/* A number for a job that is claimed by the caller until job_unclaim(). */
-void job_claim_new(struct cop_volume *volume, struct job_claim *claim);
-void job_unclaim(struct cop_volume *volume, struct job_claim *claim);
+/*
+ * The number for the job that frees all content of an object: that of the job which trims it, for
+ * the record of the new one shall take its place, or a new one.
+ */
+MUST_CHECK int job_number_for(
+	struct cop_object *object, const struct record *record, uint64_t *out_number);
 
 /* Adds the job record that takes the content tree of an object apart: two messages. */
 MUST_CHECK int job_put_dismantle(struct tx *tx, const struct cop_object *object, uint64_t number);
@@ -59,15 +62,21 @@ MUST_CHECK int job_delete(struct tx *tx, uint64_t number);
 /* The job that frees a range of this object; 0: there is none. */
 MUST_CHECK int job_find_trim(struct cop_volume *volume, uint64_t object, uint64_t *out_number);
 
-/* Runs a job of the caller's claim to its end. */
-MUST_CHECK int job_run_dismantle(struct operation *op, uint64_t number);
+/*
+ * The transaction that made this job is committed: somebody shall run it. `trimmed` is the object
+ * whose range it frees, one of the operation's; NULL: it takes a tree apart. Runs it at once when
+ * the volume has nothing but its reserve left.
+ */
+void job_leave(struct operation *op, struct cop_object *trimmed, uint64_t number);
 
 /*
  * Frees the range that the record names, and ends job `number` (0: there is none); the object is
- * one of the operation's. trim_finish() looks the number up.
+ * one of the operation's. trim_until() looks the number up and goes no further than to free all of
+ * blocks [first, end).
  */
 MUST_CHECK int trim_run(struct operation *op, struct cop_object *object, uint64_t number);
-MUST_CHECK int trim_finish(struct operation *op, struct cop_object *object);
+MUST_CHECK int trim_until(
+	struct operation *op, struct cop_object *object, uint64_t first, uint64_t end);
 
 /* One step: `*max` extents at most, which goes down when there is no room for so many. */
 enum { TRIM_EXTENTS_MAX = 48 };
@@ -77,13 +86,23 @@ MUST_CHECK int trim_step(struct operation *op, struct cop_object *object, uint64
 /* The range is free already, or the object gone: only the record of the job is left. */
 MUST_CHECK int trim_end(struct operation *op, uint64_t number);
 
-/* Runs every job that nobody has claimed. What fails stays. */
-void jobs_run_all(struct cop_volume *volume);
+/* A tree of so little content that the record can hold it goes there. It may stay as well. */
+void content_shrink(struct operation *op, struct cop_object *object);
 
-/* After opening for writing: jobs and orphans that a crash has left. What fails stays. */
+/* Runs every job to its end; false: there was none. What fails stays. The caller has no turn. */
+bool jobs_run_all(struct cop_volume *volume);
+
+/* One step of a job that nobody is running; the first that does not fail. */
+MUST_CHECK int jobs_run_step(struct cop_volume *volume, bool *out_has_run);
+
+/* How many there are. */
+MUST_CHECK int jobs_count(struct cop_volume *volume, uint64_t *out_count);
+
+/* The background thread looks for jobs. */
+void jobs_wake(struct cop_volume *volume);
+
+/* After opening for writing: orphans that a crash has left, and jobs, which are left to whoever
+ * runs them. What fails stays. */
 void reclaim_after_open(struct cop_volume *volume);
-
-/* One step of a job that nobody is running; how many jobs are left. */
-MUST_CHECK int reclaim_step(struct cop_volume *volume, uint64_t *out_pending);
 
 #endif

@@ -74,17 +74,17 @@ tree_levels(struct cop_object *object, uint8_t *out_levels)
 	return 0;
 }
 
-/* Frees the content in the transaction, or hands it to job `number`; *out_has_job says which. */
+/* Frees the content in the transaction, or hands it to a job; *out_job is 0 or its number. */
 static int
-put_content_removal(struct tx *tx, struct cop_object *object, const struct record *record,
-	uint64_t number, bool *out_has_job)
+put_content_removal(
+	struct tx *tx, struct cop_object *object, const struct record *record, uint64_t *out_job)
 {
 	struct extents extents = { 0 };
 	struct reader r;
 	uint8_t levels;
 	int err;
 
-	*out_has_job = false;
+	*out_job = 0;
 	if (record->form == COP_FORM_EXTENTS) {
 		r = reader_over(record->content.data, record->content.bytes);
 		err = extents_decode(&r, &extents);
@@ -96,19 +96,19 @@ put_content_removal(struct tx *tx, struct cop_object *object, const struct recor
 	if (record->form != COP_FORM_TREE)
 		return 0;
 	err = tree_levels(object, &levels);
-	if (err || levels == 0)
+	if (err || (levels == 0 && record->trim_end == 0))
 		return err;
-	*out_has_job = true;
-	return job_put_dismantle(tx, object, number);
+	err = job_number_for(object, record, out_job);
+	return err ? err : job_put_dismantle(tx, object, *out_job);
 }
 
 /* Everything of an object that has no more than these belongings. */
 int
 removal_put(struct tx *tx, struct cop_object *object, const struct record *record,
-	const struct belongings *belongings, uint64_t number, bool *out_has_job)
+	const struct belongings *belongings, uint64_t *out_job)
 {
 	uint8_t key[OBJECT_KEY_BYTES];
-	int err = put_content_removal(tx, object, record, number, out_has_job);
+	int err = put_content_removal(tx, object, record, out_job);
 
 	if (err == 0)
 		err = removal_delete(tx, object, belongings);

@@ -1,7 +1,7 @@
 /*
- * Freeing a range that the record of an object declares a hole: extent by extent, in transactions
- * that begin large and become small when the volume is full. The last one takes the range out of
- * the record and ends the job.
+ * Freeing a range that the record of an object declares a hole: extent by extent from its
+ * beginning, in transactions that begin large and become small when the volume is full. Each leaves
+ * the rest of the range in the record; the last one takes it out and ends the job.
  */
 
 #include "object/content_internal.h"
@@ -9,7 +9,7 @@
 
 static int
 trim_commit(struct operation *op, struct cop_object *object, const struct loaded *loaded,
-	const struct extents *extents, bool is_last, uint64_t number)
+	const struct extents *extents, bool more, uint64_t number)
 {
 	struct record next = loaded->record;
 	struct tx *tx = NULL;
@@ -21,7 +21,9 @@ trim_commit(struct operation *op, struct cop_object *object, const struct loaded
 	}
 	if (err == 0)
 		err = data_release(tx, extents);
-	if (err == 0 && is_last) {
+	if (more) {
+		next.trim_first = extent_last(&extents->list[extents->count - 1]) + 1;
+	} else if (err == 0) {
 		next.trim_first = 0;
 		next.trim_end = 0;
 		if (number != 0)
@@ -55,13 +57,13 @@ trim_end(struct operation *op, uint64_t number)
 	return change_commit(op, tx);
 }
 
-int
-trim_step(struct operation *op, struct cop_object *object, uint64_t number, size_t *max,
+static int
+try_step(struct operation *op, struct cop_object *object, uint64_t number, size_t max,
 	bool *out_done)
 {
 	struct extents extents = { 0 };
 	struct loaded loaded;
-	struct gather gather = { .unmasked = true };
+	struct gather gather = { .unmasked = true, .max = max };
 	bool more;
 	int err = record_load(object, &loaded);
 
@@ -73,19 +75,27 @@ trim_step(struct operation *op, struct cop_object *object, uint64_t number, size
 	}
 	gather.first = loaded.record.trim_first;
 	gather.end = loaded.record.trim_end;
-	gather.max = *max;
 	err = content_gather(object, &loaded.record, &gather, &extents, &more);
 	if (err)
 		return err;
-	err = trim_commit(op, object, &loaded, &extents, !more, number);
+	err = trim_commit(op, object, &loaded, &extents, more, number);
 	extents_free(&extents);
-	if (err == COP_ENOSPC && *max > 1) {
-		err_clear();
-		*max = *max / 4 > 1 ? *max / 4 : 1;
-		return 0;
-	}
 	if (err == 0)
 		*out_done = !more;
+	return err;
+}
+
+int
+trim_step(struct operation *op, struct cop_object *object, uint64_t number, size_t *max,
+	bool *out_done)
+{
+	int err = try_step(op, object, number, *max, out_done);
+
+	while (err == COP_ENOSPC && *max > 1) {
+		err_clear();
+		*max = *max / 4 > 1 ? *max / 4 : 1;
+		err = try_step(op, object, number, *max, out_done);
+	}
 	return err;
 }
 
@@ -101,11 +111,28 @@ trim_run(struct operation *op, struct cop_object *object, uint64_t number)
 	return err;
 }
 
-int
-trim_finish(struct operation *op, struct cop_object *object)
+/* Has anything of [first, end) still to be freed? */
+static bool
+is_to_be_trimmed(const struct record *record, uint64_t first, uint64_t end)
 {
-	uint64_t number;
-	int err = job_find_trim(op->volume, object->id, &number);
+	return first < record->trim_end && end > record->trim_first;
+}
 
-	return err ? err : trim_run(op, object, number);
+int
+trim_until(struct operation *op, struct cop_object *object, uint64_t first, uint64_t end)
+{
+	size_t max = TRIM_EXTENTS_MAX;
+	struct loaded loaded;
+	uint64_t number = 0;
+	bool done = false;
+	int err = record_load(object, &loaded);
+
+	if (err == 0 && is_to_be_trimmed(&loaded.record, first, end))
+		err = job_find_trim(op->volume, object->id, &number);
+	while (err == 0 && !done && is_to_be_trimmed(&loaded.record, first, end)) {
+		err = trim_step(op, object, number, &max, &done);
+		if (err == 0)
+			err = record_load(object, &loaded);
+	}
+	return err;
 }

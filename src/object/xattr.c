@@ -235,6 +235,7 @@ cop_xattr_set(struct cop_object *object, const char *name, const void *value, si
 {
 	struct operation op;
 	struct view view;
+	uint32_t tries = 0;
 	int err = xattr_name(name, &view);
 
 	if (err)
@@ -242,11 +243,13 @@ cop_xattr_set(struct cop_object *object, const char *name, const void *value, si
 	if (bytes > COP_XATTR_BYTES_MAX)
 		return fail(COP_ERANGE, "an attribute of %zu bytes; the most is %d", bytes,
 			COP_XATTR_BYTES_MAX);
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = set_in(&op, object, view, view_of(value, bytes), flags);
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = set_in(&op, object, view, view_of(value, bytes), flags);
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -256,19 +259,22 @@ cop_xattr_remove(struct cop_object *object, const char *name)
 	struct operation op;
 	struct stored old;
 	struct view view;
+	uint32_t tries = 0;
 	int err = xattr_name(name, &view);
 
 	if (err)
 		return err;
-	err = change_begin(&op, object->volume, &object, 1);
-	if (err)
-		return err;
-	err = stored_load(object, view, &old);
-	if (err == 0) {
-		err = replace_value(&op, object, view, &old, NULL);
-		extents_free(&old.extents);
-	}
-	change_end(&op);
+	do {
+		err = change_begin(&op, object->volume, &object, 1);
+		if (err)
+			return err;
+		err = stored_load(object, view, &old);
+		if (err == 0) {
+			err = replace_value(&op, object, view, &old, NULL);
+			extents_free(&old.extents);
+		}
+		change_end(&op);
+	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 

@@ -138,6 +138,19 @@ volumes_in_file(const struct volumes *volumes, dev_t device, ino_t inode)
 	return NULL;
 }
 
+/* What the command has left to be freed. What cannot be stays for later; close tells of failures.
+ */
+static void
+run_jobs(struct cop_volume *volume)
+{
+	uint64_t pending;
+	int err;
+
+	do
+		err = cop_poll(volume, &pending);
+	while (err == 0 && pending > 0);
+}
+
 static void
 close_one(struct cli *cli, struct volume *volume, bool settle)
 {
@@ -148,6 +161,8 @@ close_one(struct cli *cli, struct volume *volume, bool settle)
 		settled = cop_settle(volume->handle);
 		if (settled)
 			report_and_stop(cli, volume->device, settled);
+	} else if (volume->is_writable) {
+		run_jobs(volume->handle);
 	}
 	closed = cop_close(TAKE(volume->handle));
 	/* After a failed settle the failure of close would say the same once more. */

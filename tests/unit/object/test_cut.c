@@ -155,6 +155,7 @@ holds_sparse_files_up_to_16_tib(void **state)
 	assert_int_equal(cop_preallocate(file, end, 1, true), COP_EFBIG);
 
 	must(cop_punch(file, 0, end));
+	must(cop_settle(world.volume));
 	assert_int_equal(attr_of(file).allocated_bytes, 0);
 	assert_int_equal(attr_of(file).length, end);
 	cop_release(file);

@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include "device/sim.h"
+#include "object/reclaim.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -144,6 +146,38 @@ ends_its_thread_with_the_volume(void **state)
 	world_fini(&world);
 }
 
+/* What was removed is freed in the background. */
+static void
+runs_jobs_in_its_thread(void **state)
+{
+	struct cop_open_options options = COP_INIT(options);
+	struct world world;
+	struct cop_object *file;
+	uint64_t pending = 1;
+	uint8_t block[4096] = { 1 };
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 6);
+	cop_release(world.root);
+	must(cop_close(world.volume));
+	options.threads = 1;
+	must(cop_open_on(world.dev, &options, &world.volume));
+	must(cop_root(world.volume, NULL, &world.root));
+	file = world_file(&world);
+	for (uint64_t i = 0; i < 300; i++)
+		must(cop_write(file, i * 8192, block, sizeof block, NULL));
+	must(cop_punch(file, 0, 300 * 4096));
+	must(cop_unref(file));
+	cop_release(file);
+	while (pending > 0) {
+		struct timespec moment = { .tv_nsec = 1000000 };
+
+		nanosleep(&moment, NULL);
+		must(jobs_count(world.volume, &pending));
+	}
+	world_fini(&world);
+}
+
 int
 main(void)
 {
@@ -153,6 +187,7 @@ main(void)
 		cmocka_unit_test(forgets_what_came_after_the_checkpoint_when_abandoned),
 		cmocka_unit_test(makes_a_checkpoint_when_one_is_due),
 		cmocka_unit_test(ends_its_thread_with_the_volume),
+		cmocka_unit_test(runs_jobs_in_its_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

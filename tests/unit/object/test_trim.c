@@ -30,7 +30,7 @@ comb(struct world *world)
 static void
 begin_trim(struct world *world, struct cop_object *file)
 {
-	struct job_claim claim;
+	uint64_t number;
 	struct operation op;
 	struct loaded loaded;
 	struct tx *tx;
@@ -39,12 +39,11 @@ begin_trim(struct world *world, struct cop_object *file)
 	must(record_load(file, &loaded));
 	loaded.record.trim_first = TRIM_FIRST;
 	loaded.record.trim_end = TRIM_END;
-	job_claim_new(world->volume, &claim);
+	number = volume_next_job(world->volume->volume);
 	must(tx_begin(world->volume->volume, &op.visit, true, &tx));
-	must(job_put_trim(tx, file, claim.number));
+	must(job_put_trim(tx, file, number));
 	must(record_put(tx, file->branch, file->id, &loaded.record));
 	must(change_commit(&op, tx));
-	job_unclaim(world->volume, &claim);
 	change_end(&op);
 }
 
@@ -137,33 +136,158 @@ finishes_a_trim_that_a_crash_left(void **state)
 	world_reopen(&world, true);
 	must(cop_get(world.root, id, &file));
 	expect_trimmed(file);
+	must(cop_settle(world.volume));
+	expect_trimmed(file);
 	assert_int_equal(
 		attr_of(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
 	cop_release(file);
 	world_fini(&world);
 }
 
-static void
-finishes_a_trim_before_it_changes_the_content(void **state)
+static uint64_t
+transactions(struct world *world)
 {
+	struct cop_stats stats = COP_INIT(stats);
+
+	must(cop_stats(world->volume, &stats));
+	return stats.transactions;
+}
+
+/* A write frees what lies before its end in the range, and no more; one outside of it nothing. */
+static void
+frees_what_it_writes_over(void **state)
+{
+	static const struct at {
+		uint64_t block;
+		uint64_t transactions;
+	} writes[] = {
+		{ 5, 1 },                /* before the range */
+		{ TRIM_END, 1 },         /* behind it */
+		{ TRIM_FIRST, 1 + 1 },   /* its beginning: one step */
+		{ TRIM_FIRST + 1, 1 },   /* that step was long enough for this one */
+		{ TRIM_END - 1, 2 + 1 }, /* its end: all that is left */
+		{ TRIM_FIRST + 150, 1 }, /* nothing is left */
+	};
 	struct world world;
 	struct cop_object *file;
-	uint8_t block[4096];
-	uint8_t got_block[4096];
-	size_t got;
 	uint64_t pending;
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 3);
 	file = comb(&world);
 	begin_trim(&world, file);
-	world_bytes(77, block, sizeof block);
-	must(cop_write(file, 101 * 4096, block, sizeof block, NULL));
-	must(cop_read(file, 101 * 4096, got_block, sizeof got_block, &got));
-	assert_memory_equal(block, got_block, sizeof block);
+	for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
+		uint64_t before = transactions(&world);
+		uint8_t block[4096];
+		uint8_t back[4096];
+		size_t got;
+
+		world_bytes(i, block, sizeof block);
+		must(cop_write(file, writes[i].block * 4096, block, sizeof block, NULL));
+		assert_int_equal(transactions(&world) - before, writes[i].transactions);
+		for (size_t j = 0; j <= i; j++) {
+			world_bytes(j, block, sizeof block);
+			must(cop_read(file, writes[j].block * 4096, back, sizeof back, &got));
+			assert_memory_equal(block, back, sizeof block);
+		}
+	}
 	must(cop_poll(world.volume, &pending));
 	assert_int_equal(pending, 0);
 	cop_release(file);
+	world_fini(&world);
+}
+
+/* A second cut that touches the first becomes one with it; one that does not waits for it. */
+static void
+joins_cuts_that_touch(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct loaded loaded;
+	uint64_t before;
+	uint64_t pending;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 5);
+	file = comb(&world);
+	begin_trim(&world, file);
+	before = transactions(&world);
+	must(cop_punch(file, TRIM_END * 4096, 60 * 4096));
+	assert_int_equal(transactions(&world) - before, 1);
+	must(record_load(file, &loaded));
+	assert_int_equal(loaded.record.trim_first, TRIM_FIRST);
+	assert_int_equal(loaded.record.trim_end, TRIM_END + 60);
+
+	/* All from the middle of the range on, as if it were cut off. */
+	before = transactions(&world);
+	must(cop_set_length(file, 200 * 4096));
+	must(cop_set_length(file, 250 * 4096));
+	must(cop_set_length(file, 150 * 4096));
+	assert_true(transactions(&world) - before <= 3);
+	must(cop_punch(file, 0, 5 * 4096));
+	assert_int_equal(attr_of(file).length, 150 * 4096);
+
+	must(cop_poll(world.volume, &pending));
+	assert_int_equal(pending, 1);
+	must(cop_settle(world.volume));
+	must(cop_poll(world.volume, &pending));
+	assert_int_equal(pending, 0);
+	assert_int_equal(attr_of(file).allocated_bytes, 7 * 4096);
+	assert_int_equal(attr_of(file).form, COP_FORM_EXTENTS);
+	cop_release(file);
+	world_fini(&world);
+}
+
+static void
+waits_for_a_cut_elsewhere(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct loaded loaded;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 6);
+	file = comb(&world);
+	must(cop_punch(file, 10 * 4096, 100 * 4096));
+	must(cop_punch(file, 200 * 4096, 100 * 4096));
+	must(record_load(file, &loaded));
+	assert_int_equal(loaded.record.trim_first, 200);
+	assert_int_equal(loaded.record.trim_end, 300);
+	must(cop_settle(world.volume));
+	assert_int_equal(attr_of(file).allocated_bytes, 100 * 4096);
+	cop_release(file);
+	world_fini(&world);
+}
+
+/* The tree goes as a whole, with what was to be freed of it, and under the same number. */
+static void
+buries_what_is_being_trimmed(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	uint64_t before;
+	uint64_t pending;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 7);
+	before = world_free_bytes(&world);
+	for (int how = 0; how < 3; how++) {
+		uint64_t from;
+
+		file = comb(&world);
+		begin_trim(&world, file);
+		from = transactions(&world);
+		if (how == 0)
+			must(cop_set_length(file, 100));
+		must(cop_unref(file));
+		cop_release(file);
+		assert_true(transactions(&world) - from <= 3);
+		must(cop_poll(world.volume, &pending));
+		assert_int_equal(pending, 1);
+		if (how == 2)
+			world_reopen(&world, false);
+		assert_int_equal(world_free_bytes(&world), before);
+	}
 	world_fini(&world);
 }
 
@@ -191,7 +315,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shows_a_hole_before_it_is_freed),
 		cmocka_unit_test(finishes_a_trim_that_a_crash_left),
-		cmocka_unit_test(finishes_a_trim_before_it_changes_the_content),
+		cmocka_unit_test(frees_what_it_writes_over),
+		cmocka_unit_test(joins_cuts_that_touch),
+		cmocka_unit_test(waits_for_a_cut_elsewhere),
+		cmocka_unit_test(buries_what_is_being_trimmed),
 		cmocka_unit_test(frees_an_object_whose_trim_is_unfinished),
 	};
 
