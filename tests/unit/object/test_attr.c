@@ -7,15 +7,6 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static struct cop_attr
-attr_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr;
-}
-
 static void
 sets_what_the_mask_says_and_nothing_else(void **state)
 {
@@ -40,9 +31,9 @@ sets_what_the_mask_says_and_nothing_else(void **state)
 	(void)state;
 	world_init(&world, 8 * MIB, 0, 1);
 	file = world_file(&world);
-	before = attr_of(file);
+	before = world_attr(file);
 	must(cop_set_attr(file, &want, COP_SET_MODE | COP_SET_ACCESSED));
-	after = attr_of(file);
+	after = world_attr(file);
 	assert_int_equal(after.mode, 06711);
 	assert_int_equal(after.accessed_ns, -3);
 	assert_int_equal(after.uid, before.uid);
@@ -53,7 +44,7 @@ sets_what_the_mask_says_and_nothing_else(void **state)
 	cop_release(file);
 	world_reopen(&world, false);
 	must(cop_get(world.root, after.id, &file));
-	after = attr_of(file);
+	after = world_attr(file);
 	assert_int_equal(after.uid, 1);
 	assert_int_equal(after.gid, 2);
 	assert_int_equal(after.modified_ns, 4);
@@ -83,12 +74,12 @@ counts_references_without_names(void **state)
 	(void)state;
 	world_init(&world, 8 * MIB, 0, 2);
 	file = world_file(&world);
-	assert_int_equal(attr_of(file).links, 1);
+	assert_int_equal(world_attr(file).links, 1);
 	must(cop_ref(file));
-	assert_int_equal(attr_of(file).links, 2);
+	assert_int_equal(world_attr(file).links, 2);
 	must(cop_unref(file));
 	must(cop_unref(file));
-	assert_int_equal(attr_of(file).links, 0);
+	assert_int_equal(world_attr(file).links, 0);
 	assert_int_equal(cop_unref(file), COP_EINVAL);
 	assert_int_equal(cop_ref(world.root), COP_EINVAL);
 	assert_int_equal(cop_unref(world.root), COP_EINVAL);
@@ -109,14 +100,14 @@ moves_the_times_with_what_is_done(void **state)
 	(void)state;
 	world_init(&world, 8 * MIB, 0, 3);
 	file = world_file(&world);
-	before = attr_of(file);
+	before = world_attr(file);
 	must(cop_write(file, 0, "x", 1, NULL));
-	after = attr_of(file);
+	after = world_attr(file);
 	assert_true(after.modified_ns > before.modified_ns);
 	assert_true(after.changed_ns > before.changed_ns);
 	assert_int_equal(after.created_ns, before.created_ns);
 	must(cop_read(file, 0, &byte, 1, &got));
-	assert_int_equal(attr_of(file).accessed_ns, before.accessed_ns);
+	assert_int_equal(world_attr(file).accessed_ns, before.accessed_ns);
 	cop_release(file);
 	world_fini(&world);
 }

@@ -241,36 +241,6 @@ follows_a_flat_model_with_large_nodes(void **state)
 }
 
 static void
-write_at(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes)
-{
-	uint8_t *buffer = malloc(bytes);
-	size_t written;
-
-	assert_non_null(buffer);
-	world_bytes(seed, buffer, bytes);
-	must(cop_write(file, offset, buffer, bytes, &written));
-	assert_int_equal(written, bytes);
-	free(buffer);
-}
-
-static void
-expect_at(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes)
-{
-	uint8_t *want = malloc(bytes);
-	uint8_t *got = malloc(bytes);
-	size_t read;
-
-	assert_non_null(want);
-	assert_non_null(got);
-	world_bytes(seed, want, bytes);
-	must(cop_read(file, offset, got, bytes, &read));
-	assert_int_equal(read, bytes);
-	assert_memory_equal(want, got, bytes);
-	free(want);
-	free(got);
-}
-
-static void
 lays_a_file_out_in_one_row(void **state)
 {
 	struct world world;
@@ -281,7 +251,7 @@ lays_a_file_out_in_one_row(void **state)
 	world_init(&world, 256 * MIB, 0, 33);
 	file = world_file(&world);
 	for (uint64_t i = 0; i < 20; i++)
-		write_at(file, i, i * MIB, MIB);
+		world_write(file, i, i * MIB, MIB);
 	must(cop_map(file, 0, &extent));
 	assert_true(extent.bytes >= 7 * MIB); /* but for the borders of groups */
 	cop_release(file);
@@ -325,16 +295,16 @@ writes_and_cuts_where_nothing_lies_in_a_row(void **state)
 	fragment(&world);
 	before = world_free_bytes(&world);
 	file = world_file(&world);
-	write_at(file, 5, 100, 200);
-	write_at(file, 6, 300, 2 * MIB);
-	expect_at(file, 5, 100, 200);
-	expect_at(file, 6, 300, 2 * MIB);
-	write_at(file, 7, 5000, MIB);
-	expect_at(file, 7, 5000, MIB);
+	world_write(file, 5, 100, 200);
+	world_write(file, 6, 300, 2 * MIB);
+	world_expect(file, 5, 100, 200);
+	world_expect(file, 6, 300, 2 * MIB);
+	world_write(file, 7, 5000, MIB);
+	world_expect(file, 7, 5000, MIB);
 	must(cop_punch(file, 10000, MIB));
 	must(cop_preallocate(file, 0, 2 * MIB, false));
-	write_at(file, 8, 3000, MIB);
-	expect_at(file, 8, 3000, MIB);
+	world_write(file, 8, 3000, MIB);
+	world_expect(file, 8, 3000, MIB);
 	must(cop_set_length(file, 700000));
 	must(cop_set_length(file, 100));
 	must(cop_unref(file));

@@ -12,20 +12,6 @@
 
 enum { TEETH = 200 };
 
-/* A file of which every second block is a hole. */
-static struct cop_object *
-comb(struct world *world)
-{
-	struct cop_object *file = world_file(world);
-	uint8_t block[4096];
-
-	for (uint64_t i = 0; i < TEETH; i++) {
-		world_bytes(i, block, sizeof block);
-		must(cop_write(file, i * 8192, block, sizeof block, NULL));
-	}
-	return file;
-}
-
 static void
 takes_apart_a_tree_that_a_crash_left(void **state)
 {
@@ -41,7 +27,7 @@ takes_apart_a_tree_that_a_crash_left(void **state)
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 5);
 	before = world_free_bytes(&world);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	id = cop_id(file);
 	must(change_begin(&op, world.volume, &file, 1));
 	must(record_load(file, &loaded));

@@ -10,17 +10,6 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static struct cop_object *
-comb(struct world *world, uint64_t teeth)
-{
-	struct cop_object *file = world_file(world);
-	uint8_t block[4096] = { 1 };
-
-	for (uint64_t i = 0; i < teeth; i++)
-		must(cop_write(file, i * 8192, block, sizeof block, NULL));
-	return file;
-}
-
 static void
 expect_gathered(struct cop_object *file, struct gather gather, uint64_t trim_end, size_t count,
 	uint64_t first, bool want_more)
@@ -48,7 +37,7 @@ gathers_what_overlaps(void **state)
 	(void)state;
 	world_init(&world, 16 * MIB, 0, 1);
 	for (size_t i = 0; i < ARRAY_COUNT(teeth); i++) {
-		struct cop_object *file = comb(&world, teeth[i]);
+		struct cop_object *file = world_comb(&world, teeth[i]);
 
 		expect_gathered(
 			file, (struct gather){ .first = 0, .end = 11, .max = 10 }, 0, 6, 0, false);

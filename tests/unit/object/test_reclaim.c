@@ -109,29 +109,6 @@ empties_a_full_volume_of_large_files(void **state)
 	fill_and_empty(64 * MIB, 16384, 3000000, 5);
 }
 
-/* A file of many extents: every second block is a hole. */
-static struct cop_object *
-comb(struct world *world, uint64_t teeth)
-{
-	struct cop_object *file = world_file(world);
-	uint8_t block[4096];
-
-	for (uint64_t i = 0; i < teeth; i++) {
-		world_bytes(i, block, sizeof block);
-		must(cop_write(file, i * 8192, block, sizeof block, NULL));
-	}
-	return file;
-}
-
-static struct cop_attr
-attr_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr;
-}
-
 static uint64_t
 pending_jobs(struct world *world)
 {
@@ -152,14 +129,14 @@ cuts_many_extents_in_steps(void **state)
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 11);
-	file = comb(&world, 1000);
-	assert_int_equal(attr_of(file).form, COP_FORM_TREE);
-	assert_int_equal(attr_of(file).allocated_bytes, 1000 * 4096);
+	file = world_comb(&world, 1000);
+	assert_int_equal(world_attr(file).form, COP_FORM_TREE);
+	assert_int_equal(world_attr(file).allocated_bytes, 1000 * 4096);
 
 	must(cop_punch(file, 100 * 8192 + 1000, 800 * 8192));
 	must(cop_settle(world.volume));
-	assert_int_equal(attr_of(file).allocated_bytes, 201 * 4096);
-	assert_int_equal(attr_of(file).length, 999 * 8192 + 4096);
+	assert_int_equal(world_attr(file).allocated_bytes, 201 * 4096);
+	assert_int_equal(world_attr(file).length, 999 * 8192 + 4096);
 	must(cop_read(file, 100 * 8192, block, sizeof block, &got));
 	world_bytes(100, want, sizeof want);
 	memset(want + 1000, 0, sizeof want - 1000);
@@ -174,7 +151,7 @@ cuts_many_extents_in_steps(void **state)
 
 	must(cop_set_length(file, 50 * 8192 + 10));
 	must(cop_settle(world.volume));
-	assert_int_equal(attr_of(file).allocated_bytes, 51 * 4096);
+	assert_int_equal(world_attr(file).allocated_bytes, 51 * 4096);
 	assert_int_equal(pending_jobs(&world), 0);
 	cop_release(file);
 	world_fini(&world);
@@ -224,7 +201,7 @@ returns_at_once_however_large_it_is(void **state)
 	world_init(&world, 64 * MIB, 4096, 21);
 	before = world_free_bytes(&world);
 	for (size_t i = 0; i <= ARRAY_COUNT(lengths); i++) {
-		struct cop_object *file = comb(&world, 2000);
+		struct cop_object *file = world_comb(&world, 2000);
 		struct spent from;
 		int polls = 0;
 
@@ -234,7 +211,7 @@ returns_at_once_however_large_it_is(void **state)
 		if (i < ARRAY_COUNT(lengths)) {
 			must(cop_set_length(file, lengths[i]));
 			expect_little(&world, from, "truncate");
-			assert_int_equal(attr_of(file).length, lengths[i]);
+			assert_int_equal(world_attr(file).length, lengths[i]);
 		}
 		from = spent(&world);
 		must(cop_unref(file));
@@ -325,9 +302,9 @@ frees_an_orphan_with_its_last_handle(void **state)
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 12);
 	before = world_free_bytes(&world);
-	file = comb(&world, 300);
+	file = world_comb(&world, 300);
 	must(cop_unref(file));
-	assert_int_equal(attr_of(file).links, 0);
+	assert_int_equal(world_attr(file).links, 0);
 	assert_int_equal(cop_unref(file), COP_EINVAL);
 	must(cop_read(file, 299 * 8192, block, sizeof block, &got));
 	world_bytes(299, want, sizeof want);
@@ -349,7 +326,7 @@ frees_orphans_that_a_crash_left(void **state)
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 13);
 	before = world_free_bytes(&world);
-	file = comb(&world, 300);
+	file = world_comb(&world, 300);
 	id = cop_id(file);
 	must(cop_unref(file));
 	must(cop_sync(world.volume));
@@ -377,7 +354,7 @@ keeps_an_orphan_that_gets_a_reference(void **state)
 	cop_release(file);
 	world_reopen(&world, false);
 	must(cop_get(world.root, id, &file));
-	assert_int_equal(attr_of(file).links, 1);
+	assert_int_equal(world_attr(file).links, 1);
 	cop_release(file);
 	world_fini(&world);
 }

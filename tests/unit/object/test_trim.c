@@ -12,20 +12,6 @@
 
 enum { TEETH = 200, TRIM_FIRST = 20, TRIM_END = 300 };
 
-/* A file of which every second block is a hole. */
-static struct cop_object *
-comb(struct world *world)
-{
-	struct cop_object *file = world_file(world);
-	uint8_t block[4096];
-
-	for (uint64_t i = 0; i < TEETH; i++) {
-		world_bytes(i, block, sizeof block);
-		must(cop_write(file, i * 8192, block, sizeof block, NULL));
-	}
-	return file;
-}
-
 /* Declares a range a hole and leaves its freeing to a job, as a large cut does, and stops there. */
 static void
 begin_trim(struct world *world, struct cop_object *file)
@@ -45,15 +31,6 @@ begin_trim(struct world *world, struct cop_object *file)
 	must(record_put(tx, file->branch, file->id, &loaded.record));
 	must(change_commit(&op, tx));
 	change_end(&op);
-}
-
-static struct cop_attr
-attr_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr;
 }
 
 static void
@@ -89,9 +66,9 @@ shows_a_hole_before_it_is_freed(void **state)
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 1);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	begin_trim(&world, file);
-	assert_int_equal(attr_of(file).allocated_bytes, TEETH * 4096);
+	assert_int_equal(world_attr(file).allocated_bytes, TEETH * 4096);
 	expect_trimmed(file);
 
 	/* Step by step. */
@@ -101,7 +78,7 @@ shows_a_hole_before_it_is_freed(void **state)
 	}
 	assert_true(polls > 1);
 	assert_int_equal(
-		attr_of(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
+		world_attr(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
 	cop_release(file);
 	world_fini(&world);
 }
@@ -116,7 +93,7 @@ finishes_a_trim_that_a_crash_left(void **state)
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 2);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	id = cop_id(file);
 	begin_trim(&world, file);
 	must(cop_sync(world.volume));
@@ -130,7 +107,7 @@ finishes_a_trim_that_a_crash_left(void **state)
 	must(cop_root(world.volume, NULL, &world.root));
 	must(cop_get(world.root, id, &file));
 	expect_trimmed(file);
-	assert_int_equal(attr_of(file).allocated_bytes, TEETH * 4096);
+	assert_int_equal(world_attr(file).allocated_bytes, TEETH * 4096);
 	cop_release(file);
 
 	world_reopen(&world, true);
@@ -139,7 +116,7 @@ finishes_a_trim_that_a_crash_left(void **state)
 	must(cop_settle(world.volume));
 	expect_trimmed(file);
 	assert_int_equal(
-		attr_of(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
+		world_attr(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2) * 4096);
 	cop_release(file);
 	world_fini(&world);
 }
@@ -174,7 +151,7 @@ frees_what_it_writes_over(void **state)
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 3);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	begin_trim(&world, file);
 	for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
 		uint64_t before = transactions(&world);
@@ -209,7 +186,7 @@ joins_cuts_that_touch(void **state)
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 5);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	begin_trim(&world, file);
 	before = transactions(&world);
 	must(cop_punch(file, TRIM_END * 4096, 60 * 4096));
@@ -225,15 +202,15 @@ joins_cuts_that_touch(void **state)
 	must(cop_set_length(file, 150 * 4096));
 	assert_true(transactions(&world) - before <= 3);
 	must(cop_punch(file, 0, 5 * 4096));
-	assert_int_equal(attr_of(file).length, 150 * 4096);
+	assert_int_equal(world_attr(file).length, 150 * 4096);
 
 	must(cop_poll(world.volume, &pending));
 	assert_int_equal(pending, 1);
 	must(cop_settle(world.volume));
 	must(cop_poll(world.volume, &pending));
 	assert_int_equal(pending, 0);
-	assert_int_equal(attr_of(file).allocated_bytes, 7 * 4096);
-	assert_int_equal(attr_of(file).form, COP_FORM_EXTENTS);
+	assert_int_equal(world_attr(file).allocated_bytes, 7 * 4096);
+	assert_int_equal(world_attr(file).form, COP_FORM_EXTENTS);
 	cop_release(file);
 	world_fini(&world);
 }
@@ -247,14 +224,14 @@ waits_for_a_cut_elsewhere(void **state)
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 6);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	must(cop_punch(file, 10 * 4096, 100 * 4096));
 	must(cop_punch(file, 200 * 4096, 100 * 4096));
 	must(record_load(file, &loaded));
 	assert_int_equal(loaded.record.trim_first, 200);
 	assert_int_equal(loaded.record.trim_end, 300);
 	must(cop_settle(world.volume));
-	assert_int_equal(attr_of(file).allocated_bytes, 100 * 4096);
+	assert_int_equal(world_attr(file).allocated_bytes, 100 * 4096);
 	cop_release(file);
 	world_fini(&world);
 }
@@ -274,7 +251,7 @@ buries_what_is_being_trimmed(void **state)
 	for (int how = 0; how < 3; how++) {
 		uint64_t from;
 
-		file = comb(&world);
+		file = world_comb(&world, TEETH);
 		begin_trim(&world, file);
 		from = transactions(&world);
 		if (how == 0)
@@ -301,7 +278,7 @@ frees_an_object_whose_trim_is_unfinished(void **state)
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 4);
 	before = world_free_bytes(&world);
-	file = comb(&world);
+	file = world_comb(&world, TEETH);
 	begin_trim(&world, file);
 	must(cop_unref(file));
 	cop_release(file);

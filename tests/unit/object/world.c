@@ -3,8 +3,12 @@
 #include "base/random.h"
 #include "check/check.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 void
 world_must(int err, const char *call, const char *file, int line)
@@ -138,6 +142,25 @@ world_file(struct world *world)
 	return object;
 }
 
+struct cop_object *
+world_comb(struct world *world, uint64_t teeth)
+{
+	struct cop_object *file = world_file(world);
+
+	for (uint64_t i = 0; i < teeth; i++)
+		world_write(file, i, i * 8192, 4096);
+	return file;
+}
+
+struct cop_attr
+world_attr(struct cop_object *object)
+{
+	struct cop_attr attr = COP_INIT(attr);
+
+	must(cop_stat(object, &attr));
+	return attr;
+}
+
 void
 world_bytes(uint64_t seed, uint8_t *out, size_t bytes)
 {
@@ -145,6 +168,36 @@ world_bytes(uint64_t seed, uint8_t *out, size_t bytes)
 
 	rng_seed(&rng, seed);
 	rng_bytes(&rng, out, bytes);
+}
+
+void
+world_write(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes)
+{
+	uint8_t *buffer = malloc(bytes);
+	size_t written;
+
+	assert_non_null(buffer);
+	world_bytes(seed, buffer, bytes);
+	must(cop_write(file, offset, buffer, bytes, &written));
+	assert_int_equal(written, bytes);
+	free(buffer);
+}
+
+void
+world_expect(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes)
+{
+	uint8_t *want = malloc(bytes);
+	uint8_t *got = malloc(bytes);
+	size_t read;
+
+	assert_non_null(want);
+	assert_non_null(got);
+	world_bytes(seed, want, bytes);
+	must(cop_read(file, offset, got, bytes, &read));
+	assert_int_equal(read, bytes);
+	assert_memory_equal(want, got, bytes);
+	free(want);
+	free(got);
 }
 
 uint64_t

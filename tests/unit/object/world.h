@@ -35,8 +35,20 @@ void world_reopen(struct world *world, bool abandoned);
 /* A file without a name, that keeps one reference, so that it outlives its handle. */
 struct cop_object *world_file(struct world *world);
 
+/* Such a file with `teeth` blocks, a hole of a block after each; block i has the bytes of seed i.
+ */
+struct cop_object *world_comb(struct world *world, uint64_t teeth);
+
+struct cop_attr world_attr(struct cop_object *object);
+
 /* Fills with bytes that follow from `seed`. */
 void world_bytes(uint64_t seed, uint8_t *out, size_t bytes);
+
+/* Writes the bytes of `seed`, all of them. */
+void world_write(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes);
+
+/* Reads, and proves that they are the bytes of `seed`. */
+void world_expect(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes);
 
 uint64_t world_free_bytes(struct world *world);
 
