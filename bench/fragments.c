@@ -11,15 +11,10 @@
  * node fits, or is kept for emptying the volume.
  */
 #include "base/num.h"
-#include "base/random.h"
-#include "counting.h"
-#include "volume/volume.h"
+#include "bench.h"
 
-#include <assert.h>
 #include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
 	RUN_BLOCKS_MAX = 16,
@@ -27,13 +22,12 @@ enum {
 	VALUE_BYTES = 140,
 	TENTHS = 10,
 	SEED = 1,
+	CACHE_BYTES = 256 << 20,
 };
 
-static const uint32_t sizes[] = { 4096, 8192, 16384, 32768, 65536 };
 static const uint32_t freed_tenths[] = { 1, 3 };
 
 struct aged {
-	uint32_t node_bytes;
 	struct device *dev;
 	struct volume *volume;
 	struct volume_visit visit;
@@ -42,44 +36,6 @@ struct aged {
 	size_t run_count;
 	size_t run_capacity;
 };
-
-static void
-must(int err)
-{
-	if (err == 0)
-		return;
-	fprintf(stderr, "fragments: %s\n", err_text());
-	exit(1);
-}
-
-static int
-seeded_random(void *context, void *buffer, size_t bytes)
-{
-	struct aged *aged = context;
-
-	rng_bytes(&aged->rng, buffer, bytes);
-	return 0;
-}
-
-static void
-make_volume(struct aged *aged, uint64_t blocks)
-{
-	struct volume_format_options format = {
-		.volume_blocks = blocks,
-		.node_bytes = aged->node_bytes,
-		.random = seeded_random,
-		.context = aged,
-	};
-	struct volume_options options = {
-		.cache_bytes = UINT64_C(256) << 20,
-		.random = seeded_random,
-		.context = aged,
-	};
-
-	must(counting_open(blocks, aged->node_bytes, &aged->dev));
-	must(volume_format(aged->dev, &format));
-	must(volume_open(aged->dev, &options, &aged->volume));
-}
 
 static uint64_t
 free_blocks(const struct aged *aged)
@@ -93,7 +49,7 @@ begin(struct aged *aged)
 	struct tx *tx;
 
 	volume_enter(aged->volume, &aged->visit);
-	must(tx_begin(aged->volume, &aged->visit, false, &tx));
+	bench_must(tx_begin(aged->volume, &aged->visit, false, &tx));
 	return tx;
 }
 
@@ -108,7 +64,7 @@ commit(struct aged *aged, struct tx *tx)
 		err_clear();
 		return false;
 	}
-	must(err);
+	bench_must(err);
 	return true;
 }
 
@@ -119,7 +75,7 @@ remember(struct aged *aged, struct run run)
 		aged->run_capacity = 2 * aged->run_capacity + 1024;
 		aged->runs = realloc(aged->runs, aged->run_capacity * sizeof *aged->runs);
 		if (!aged->runs)
-			must(fail(COP_ENOMEM, "runs"));
+			bench_must(fail(COP_ENOMEM, "runs"));
 	}
 	aged->runs[aged->run_count++] = run;
 }
@@ -145,11 +101,11 @@ take_runs(struct aged *aged, uint32_t count)
 		}
 	}
 	if (err != COP_ENOSPC)
-		must(err);
+		bench_must(err);
 	else
 		err_clear();
 	if (!commit(aged, tx))
-		must(fail(COP_EINVAL, "runs alone need no node"));
+		bench_must(fail(COP_EINVAL, "runs alone need no node"));
 	return err == 0;
 }
 
@@ -158,7 +114,7 @@ fill(struct aged *aged)
 {
 	while (take_runs(aged, RUNS_OF_TX))
 		;
-	must(volume_settle(aged->volume));
+	bench_must(volume_settle(aged->volume));
 }
 
 static void
@@ -171,14 +127,14 @@ free_runs(struct aged *aged, uint64_t count)
 		for (uint64_t i = 0; i < now; i++) {
 			size_t chosen = rng_below(&aged->rng, aged->run_count);
 
-			must(tx_release(tx, aged->runs[chosen]));
+			bench_must(tx_release(tx, aged->runs[chosen]));
 			aged->runs[chosen] = aged->runs[--aged->run_count];
 		}
 		if (!commit(aged, tx))
-			must(fail(COP_EINVAL, "runs alone need no node"));
+			bench_must(fail(COP_EINVAL, "runs alone need no node"));
 		count -= now;
 	}
-	must(volume_settle(aged->volume));
+	bench_must(volume_settle(aged->volume));
 }
 
 /* Ascending records until there is no room for one more. */
@@ -196,22 +152,23 @@ put_records(struct aged *aged)
 		uint8_t key[OBJECT_KEY_BYTES];
 
 		tx = begin(aged);
-		must(tx_put(tx, objects, object_key(key, object++, KEY_RECORD),
+		bench_must(tx_put(tx, objects, object_key(key, object++, KEY_RECORD),
 			view_of(value, sizeof value)));
 	} while (commit(aged, tx));
-	must(volume_settle(aged->volume));
+	bench_must(volume_settle(aged->volume));
 }
 
 /* Percent of the free blocks that became nodes. */
 static double
 measure(uint32_t node_bytes, uint64_t blocks, uint64_t rounds, uint32_t tenths)
 {
-	struct aged aged = { .node_bytes = node_bytes };
+	struct aged aged = { 0 };
 	uint64_t free_before;
 	uint64_t free_after;
 
 	rng_seed(&aged.rng, SEED);
-	make_volume(&aged, blocks);
+	bench_format(blocks, node_bytes, &aged.rng, &aged.dev);
+	bench_open(aged.dev, CACHE_BYTES, &aged.rng, &aged.volume);
 	fill(&aged);
 	for (uint64_t i = 0; i < rounds; i++) {
 		free_runs(&aged, aged.run_count / TENTHS);
@@ -242,19 +199,6 @@ print_usage(FILE *out)
 		"  --help\n");
 }
 
-static uint64_t
-number_of(const char *text, uint64_t least)
-{
-	char *end;
-	uint64_t number = strtoull(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end != '\0' || number < least) {
-		print_usage(stderr);
-		exit(2);
-	}
-	return number;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -269,9 +213,9 @@ main(int argc, char **argv)
 
 	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
 		if (option == 's') {
-			mib = number_of(optarg, 64);
+			mib = bench_number(optarg, 64, print_usage);
 		} else if (option == 'r') {
-			rounds = number_of(optarg, 0);
+			rounds = bench_number(optarg, 0, print_usage);
 		} else {
 			print_usage(option == 'h' ? stdout : stderr);
 			return option == 'h' ? 0 : 2;
@@ -285,14 +229,14 @@ main(int argc, char **argv)
 	printf("%" PRIu64 " MiB, aged %" PRIu64 " times: percent of the free space in which nodes "
 	       "found room\n%-16s",
 		mib, rounds, "");
-	for (size_t i = 0; i < ARRAY_COUNT(sizes); i++)
-		printf("%8" PRIu32 " KiB", sizes[i] / 1024);
+	for (size_t i = 0; i < BENCH_SIZES; i++)
+		printf("%8" PRIu32 " KiB", bench_sizes[i] / 1024);
 	printf("\n");
 	for (size_t f = 0; f < ARRAY_COUNT(freed_tenths); f++) {
 		printf("%3" PRIu32 "0 %% freed    ", freed_tenths[f]);
-		for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
-			printf("%12.1f", measure(sizes[i], mib * (1 << 20) / BLOCK_BYTES, rounds,
-						 freed_tenths[f]));
+		for (size_t i = 0; i < BENCH_SIZES; i++) {
+			printf("%12.1f", measure(bench_sizes[i], mib * (1 << 20) / BLOCK_BYTES,
+						 rounds, freed_tenths[f]));
 			fflush(stdout);
 		}
 		printf("\n");

@@ -14,19 +14,15 @@
  * there to be compared with one another only.
  */
 #include "base/num.h"
-#include "base/random.h"
-#include "counting.h"
-#include "volume/volume.h"
+#include "bench.h"
 
 #include <assert.h>
 #include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum {
-	SIZES = 5,
 	SIZE_COMPARED = 2, /* ratios are to nodes of 16 KiB */
 	PATTERNS = 2,
 	INTERVALS = 4,
@@ -39,7 +35,6 @@ enum {
 	SEED = 1,
 };
 
-static const uint32_t sizes[SIZES] = { 4096, 8192, 16384, 32768, 65536 };
 static const char *const pattern_names[PATTERNS] = { "random", "clustered" };
 
 /* Updates between checkpoints; 0: the volume makes them when it needs memory. */
@@ -102,15 +97,6 @@ struct bench {
 	uint64_t version; /* makes values differ */
 };
 
-static void
-must(int err)
-{
-	if (err == 0)
-		return;
-	fprintf(stderr, "nodes: %s\n", err_text());
-	exit(1);
-}
-
 static double
 cpu_ns(void)
 {
@@ -121,15 +107,6 @@ cpu_ns(void)
 }
 
 /* ---- Volumes --------------------------------------------------------------------------------- */
-
-static int
-seeded_random(void *context, void *buffer, size_t bytes)
-{
-	struct bench *bench = context;
-
-	rng_bytes(&bench->rng, buffer, bytes);
-	return 0;
-}
 
 /* Of one copy. Leaves that were filled in ascending order are full; the tenth is for headers. */
 static uint64_t
@@ -146,27 +123,8 @@ static void
 make_volume(struct bench *bench)
 {
 	uint64_t bytes = 2 * 3 * tree_bytes_at_most(bench->options) * 9 / 8 + (UINT64_C(256) << 20);
-	struct volume_format_options options = {
-		.volume_blocks = bytes / BLOCK_BYTES,
-		.node_bytes = bench->node_bytes,
-		.random = seeded_random,
-		.context = bench,
-	};
 
-	must(counting_open(options.volume_blocks, bench->node_bytes, &bench->dev));
-	must(volume_format(bench->dev, &options));
-}
-
-static void
-open_volume(struct bench *bench, uint64_t cache_bytes)
-{
-	struct volume_options options = {
-		.cache_bytes = cache_bytes,
-		.random = seeded_random,
-		.context = bench,
-	};
-
-	must(volume_open(bench->dev, &options, &bench->volume));
+	bench_format(bytes / BLOCK_BYTES, bench->node_bytes, &bench->rng, &bench->dev);
 }
 
 static void
@@ -201,13 +159,13 @@ put_records(struct bench *bench, uint64_t first, uint32_t count)
 	struct tx *tx;
 
 	volume_enter(bench->volume, &bench->visit);
-	must(tx_begin(bench->volume, &bench->visit, false, &tx));
+	bench_must(tx_begin(bench->volume, &bench->visit, false, &tx));
 	for (uint32_t i = 0; i < count; i++) {
 		put_le64(value, ++bench->version);
-		must(tx_put(tx, shape->tree, record_key(bench, first + i, key),
+		bench_must(tx_put(tx, shape->tree, record_key(bench, first + i, key),
 			view_of(value, shape->value_bytes)));
 	}
-	must(tx_commit(tx));
+	bench_must(tx_commit(tx));
 	volume_leave(bench->volume, &bench->visit);
 }
 
@@ -219,7 +177,7 @@ get_record(struct bench *bench, struct tree *tree, uint64_t index)
 	size_t bytes;
 
 	volume_enter(bench->volume, &bench->visit);
-	must(tree_get(tree, record_key(bench, index, key), value, sizeof value, &bytes));
+	bench_must(tree_get(tree, record_key(bench, index, key), value, sizeof value, &bytes));
 	volume_leave(bench->volume, &bench->visit);
 }
 
@@ -240,7 +198,7 @@ build(struct bench *bench, struct figures *figures)
 
 	for (uint64_t first = 0; first < records; first += TX_MESSAGES_MAX)
 		put_records(bench, first, (uint32_t)min_u64(TX_MESSAGES_MAX, records - first));
-	must(volume_settle(bench->volume));
+	bench_must(volume_settle(bench->volume));
 	counts = counting_counts(bench->dev);
 	figures->build_cpu_ns = (cpu_ns() - begin) / (double)records;
 	figures->build_bytes = (double)(counts.leaf_bytes + counts.inner_bytes) / (double)records;
@@ -267,7 +225,7 @@ measure_shape(struct bench *bench, struct tree *tree, struct figures *figures)
 
 	volume_enter(bench->volume, &bench->visit);
 	figures->levels = tree->root.levels;
-	must(tree_walk(tree->env, tree->kind, &tree->root, &walk));
+	bench_must(tree_walk(tree->env, tree->kind, &tree->root, &walk));
 	volume_leave(bench->volume, &bench->visit);
 }
 
@@ -304,9 +262,9 @@ update(struct bench *bench, bool clustered, uint64_t updates, uint64_t interval)
 			index++;
 		put_records(bench, index, 1);
 		if (interval != 0 && (i + 1) % interval == 0)
-			must(volume_checkpoint(bench->volume));
+			bench_must(volume_checkpoint(bench->volume));
 	}
-	must(volume_checkpoint(bench->volume));
+	bench_must(volume_checkpoint(bench->volume));
 }
 
 /* The volume is as no case before has left it: nothing is cached and nothing awaits release. */
@@ -323,9 +281,10 @@ measure_updates(struct bench *bench, bool clustered, uint64_t interval, struct c
 	uint64_t requests;
 	double begin;
 
-	open_volume(bench, interval == 0 ? bench->options->cache_bytes : all_dirty);
+	bench_open(bench->dev, interval == 0 ? bench->options->cache_bytes : all_dirty, &bench->rng,
+		&bench->volume);
 	env = volume_tree_env(bench->volume);
-	must(volume_settle(bench->volume));
+	bench_must(volume_settle(bench->volume));
 	stats = volume_stats(bench->volume);
 	before = counting_counts(bench->dev);
 	requests = device_stats(bench->dev).writes;
@@ -346,7 +305,7 @@ measure_updates(struct bench *bench, bool clustered, uint64_t interval, struct c
 	/* Had the volume made one of its own accord, the case would be another one. */
 	if (interval != 0)
 		assert(cell->updates_per_checkpoint == (double)interval);
-	must(volume_settle(bench->volume));
+	bench_must(volume_settle(bench->volume));
 	close_volume(bench);
 }
 
@@ -359,9 +318,9 @@ measure_size(const struct options *options, uint32_t node_bytes, struct figures 
 	fprintf(stderr, "nodes of %" PRIu32 " KiB\n", node_bytes / 1024);
 	rng_seed(&bench.rng, SEED);
 	make_volume(&bench);
-	open_volume(&bench, options->cache_bytes);
+	bench_open(bench.dev, options->cache_bytes, &bench.rng, &bench.volume);
 	build(&bench, figures);
-	must(volume_tree_open(bench.volume, options->shape->tree, &tree));
+	bench_must(volume_tree_open(bench.volume, options->shape->tree, &tree));
 	measure_shape(&bench, tree, figures);
 	measure_lookups(&bench, tree, figures);
 	volume_tree_release(bench.volume, tree);
@@ -441,14 +400,14 @@ static void
 print_head(const char *title)
 {
 	printf("\n%-32s", title);
-	for (uint32_t i = 0; i < SIZES; i++)
-		printf("%10" PRIu32 " KiB", sizes[i] / 1024);
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
+		printf("%10" PRIu32 " KiB", bench_sizes[i] / 1024);
 	printf("\n");
 }
 
 static void
 print_row(const struct table *table, const char *pattern, uint64_t interval,
-	const struct cell *const cells[SIZES])
+	const struct cell *const cells[BENCH_SIZES])
 {
 	double compared = table->value_of(cells[SIZE_COMPARED]);
 
@@ -456,7 +415,7 @@ print_row(const struct table *table, const char *pattern, uint64_t interval,
 		printf("%-12s own checkpoints  ", pattern);
 	else
 		printf("%-12s every %-13" PRIu64, pattern, interval);
-	for (uint32_t i = 0; i < SIZES; i++) {
+	for (uint32_t i = 0; i < BENCH_SIZES; i++) {
 		double value = table->value_of(cells[i]);
 
 		printf("%9.*f", table->decimals, value);
@@ -470,62 +429,62 @@ print_row(const struct table *table, const char *pattern, uint64_t interval,
 
 static void
 print_table(const struct table *table, const struct options *options,
-	const struct figures figures[SIZES])
+	const struct figures figures[BENCH_SIZES])
 {
 	print_head(table->title);
 	for (uint32_t row = 0; row < PATTERNS * options->interval_count; row++) {
 		uint32_t pattern = row / options->interval_count;
 		uint32_t interval = row % options->interval_count;
-		const struct cell *cells[SIZES];
+		const struct cell *cells[BENCH_SIZES];
 
 		if (table->own_only && options->intervals[interval] != 0)
 			continue;
-		for (uint32_t i = 0; i < SIZES; i++)
+		for (uint32_t i = 0; i < BENCH_SIZES; i++)
 			cells[i] = &figures[i].cells[pattern][interval];
 		print_row(table, pattern_names[pattern], options->intervals[interval], cells);
 	}
 }
 
 static void
-print_trees(const struct options *options, const struct figures figures[SIZES])
+print_trees(const struct options *options, const struct figures figures[BENCH_SIZES])
 {
 	print_head("trees and lookups");
 	printf("%-32s", "levels");
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14u", figures[i].levels);
 	printf("\n%-32s", "leaves");
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14" PRIu64, figures[i].leaves);
 	printf("\n%-32s", "inner nodes");
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14" PRIu64, figures[i].inner);
 	printf("\n%-32s", "MiB of one copy");
-	for (uint32_t i = 0; i < SIZES; i++)
-		printf("%14.1f", (double)(figures[i].leaves + figures[i].inner) * (double)sizes[i] /
-					 (1 << 20));
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
+		printf("%14.1f", (double)(figures[i].leaves + figures[i].inner) *
+					 (double)bench_sizes[i] / (1 << 20));
 	printf("\n%-32s", "MiB of inner nodes");
-	for (uint32_t i = 0; i < SIZES; i++)
-		printf("%14.1f", (double)figures[i].inner * (double)sizes[i] / (1 << 20));
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
+		printf("%14.1f", (double)figures[i].inner * (double)bench_sizes[i] / (1 << 20));
 	printf("\n%-32s", "bytes written for each, building");
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14.0f", figures[i].build_bytes);
 	printf("\n%-32s", "node reads of a cold lookup");
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14.2f", figures[i].cold_reads);
 	printf("\n%-32s", "KiB read by a cold lookup");
-	for (uint32_t i = 0; i < SIZES; i++)
-		printf("%14.1f", figures[i].cold_reads * sizes[i] / 1024);
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
+		printf("%14.1f", figures[i].cold_reads * bench_sizes[i] / 1024);
 	printf("\nnode reads, cache of %4" PRIu64 " MiB   ", options->cache_bytes >> 20);
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14.2f", figures[i].warm_reads);
 	printf("\n%-32s", "us of processor, building");
-	for (uint32_t i = 0; i < SIZES; i++)
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
 		printf("%14.1f", figures[i].build_cpu_ns / 1000);
 	printf("\n");
 }
 
 static void
-print_all(const struct options *options, const struct figures figures[SIZES])
+print_all(const struct options *options, const struct figures figures[BENCH_SIZES])
 {
 	printf("%s, %" PRIu64 " records with keys of %" PRIu32 " and values of %" PRIu32
 	       " bytes, %" PRIu64 " updates for each figure, cache of %" PRIu64 " MiB\n",
@@ -555,19 +514,6 @@ print_usage(FILE *out)
 		     "  --help\n");
 }
 
-static uint64_t
-number_of(const char *text, uint64_t least)
-{
-	char *end;
-	uint64_t number = strtoull(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end != '\0' || number < least) {
-		print_usage(stderr);
-		exit(2);
-	}
-	return number;
-}
-
 static struct options
 read_options(int argc, char **argv)
 {
@@ -591,14 +537,14 @@ read_options(int argc, char **argv)
 	memcpy(options.intervals, all_intervals, sizeof options.intervals);
 	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
 		if (option == 'r') {
-			options.records = number_of(optarg, CLUSTER);
+			options.records = bench_number(optarg, CLUSTER, print_usage);
 		} else if (option == 'u') {
-			options.updates = number_of(optarg, 1);
+			options.updates = bench_number(optarg, 1, print_usage);
 		} else if (option == 'i') {
-			options.intervals[0] = number_of(optarg, 0);
+			options.intervals[0] = bench_number(optarg, 0, print_usage);
 			options.interval_count = 1;
 		} else if (option == 'c') {
-			options.cache_bytes = number_of(optarg, 64) << 20;
+			options.cache_bytes = bench_number(optarg, 64, print_usage) << 20;
 		} else if (option == 'e') {
 			options.shape = &shapes[1];
 		} else {
@@ -617,10 +563,10 @@ int
 main(int argc, char **argv)
 {
 	struct options options = read_options(argc, argv);
-	struct figures figures[SIZES] = { 0 };
+	struct figures figures[BENCH_SIZES] = { 0 };
 
-	for (uint32_t i = 0; i < SIZES; i++)
-		measure_size(&options, sizes[i], &figures[i]);
+	for (uint32_t i = 0; i < BENCH_SIZES; i++)
+		measure_size(&options, bench_sizes[i], &figures[i]);
 	print_all(&options, figures);
 	return 0;
 }
