@@ -131,15 +131,6 @@ a_lost_leaf_of_the_object_tree_is_no_flood(void **state)
 	world_free(w);
 }
 
-static void
-put_job(struct world *w, uint64_t number, const struct job *job)
-{
-	uint8_t key[CATALOG_KEY_BYTES];
-	uint8_t value[JOB_BYTES_MAX];
-
-	world_put(w, catalog_name, catalog_key(key, CATALOG_JOB, number), job_encode(job, value));
-}
-
 /* As a crash leaves it: the tree hangs on a job, and is partly freed, up to within a leaf. */
 static void
 follows_a_dead_tree_from_its_cursor(void **state)
@@ -162,7 +153,7 @@ follows_a_dead_tree_from_its_cursor(void **state)
 	job.branch = BRANCH_MAIN;
 	job.object = comb;
 	job.root = root;
-	put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
+	world_put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
 	world_close(w);
 	world_expect_none(w);
 
@@ -174,7 +165,7 @@ follows_a_dead_tree_from_its_cursor(void **state)
 	world_delete(w, world_objects(), root_key(key, comb, TREE_CONTENT));
 	put_be64(job.cursor.key, 5);
 	job.cursor.bytes = 8;
-	put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
+	world_put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
 	world_close(w);
 	world_check(w);
 	for (size_t i = 0; i < w->found_count; i++) {
@@ -194,7 +185,7 @@ finds_jobs_that_make_no_sense(void **state)
 
 	(void)state;
 	job.branch = 7;
-	put_job(w, number + 100, &job);
+	world_put_job(w, number + 100, &job);
 	world_put(w, catalog_name, view_of("\x09what", 5), view_of("v", 1));
 	world_put(w, catalog_name, view_of("\x02other", 6), view_of("\0\0\0\0\0\0\0\1", 8));
 	world_close(w);
@@ -223,13 +214,11 @@ finds_a_branch_without_a_name(void **state)
 static void
 finds_damage_to_the_nodes_of_the_checkpoint_before(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
+	struct world *w = world_open_closed(&newest, &previous, NULL);
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
 	assert_int_not_equal(newest.catalog.pointer.addr, previous.catalog.pointer.addr);
 	world_flip(w, previous.catalog.pointer.addr2);
 	world_expect_one(w, COP_PROBLEM_COPY, 0, "the checkpoint before the newest, catalog");

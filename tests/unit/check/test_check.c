@@ -21,16 +21,14 @@ is_zero(const uint8_t *block)
 static void
 survives_a_flipped_bit_anywhere(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
+	struct world *w = world_open_closed(&newest, &previous, NULL);
 	uint64_t tried = 0;
 	uint64_t found = 0;
 	uint64_t used;
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
 	used = newest.blocks - newest.free_blocks;
 	for (uint64_t addr = 0; addr < newest.blocks; addr++) {
 		uint8_t block[BLOCK_BYTES];
@@ -176,13 +174,11 @@ refuses_what_is_no_volume(void **state)
 static void
 tells_a_volume_that_does_not_open(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
+	struct world *w = world_open_closed(&newest, &previous, NULL);
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
 	world_flip(w, newest.catalog.pointer.addr);
 	world_flip(w, newest.catalog.pointer.addr2);
 	world_expect_one(w, COP_PROBLEM_SUPERBLOCK, 0, "the volume does not open");

@@ -160,13 +160,11 @@ bitmap_block(const struct superblock *sb, struct world *w, uint64_t ag)
 static void
 a_damaged_bitmap_leaves_its_group_unjudged(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
+	struct world *w = world_open_closed(&newest, &previous, NULL);
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
 	world_flip(w, bitmap_block(&newest, w, 0));
 	world_check(w);
 	(void)world_expect_among(w, COP_PROBLEM_ALLOCATION, 0, "newest allocation tree at AG 0");
@@ -177,15 +175,12 @@ a_damaged_bitmap_leaves_its_group_unjudged(void **state)
 static void
 a_damaged_allocation_tree_leaves_all_unjudged(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
-	must(geometry_init(&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks));
 	world_flip(w, geometry_space_block(&geometry, 1, 0, newest.allocation.slot));
 	world_check(w);
 	(void)world_expect_among(w, COP_PROBLEM_ALLOCATION, 0, "newest allocation tree at AG 0");
@@ -196,15 +191,12 @@ a_damaged_allocation_tree_leaves_all_unjudged(void **state)
 static void
 finds_damage_to_the_allocation_tree_of_the_checkpoint_before(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
-	must(geometry_init(&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks));
 	world_flip(w, geometry_space_block(&geometry, 1, 0, previous.allocation.slot));
 	world_expect_one(w, COP_PROBLEM_ALLOCATION, 0, "previous allocation tree at AG 0");
 	world_free(w);

@@ -1,24 +1,12 @@
 #include "world.h"
 
-static struct world *
-sound(struct superblock *out_newest, struct superblock *out_previous, struct geometry *out_geometry)
-{
-	struct world *w = world_open();
-
-	world_close(w);
-	world_superblocks(w, out_newest, out_previous);
-	must(geometry_init(out_geometry, out_newest->blocks, out_newest->ag_blocks,
-		out_newest->journal_blocks));
-	return w;
-}
-
 static void
 finds_every_flipped_copy(void **state)
 {
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
-	struct world *w = sound(&newest, &previous, &geometry);
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 
 	(void)state;
 	assert_int_equal(geometry_superblock_places(&geometry), 4);
@@ -47,7 +35,7 @@ says_when_the_superblock_before_is_lost(void **state)
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
-	struct world *w = sound(&newest, &previous, &geometry);
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 
 	(void)state;
 	for (uint32_t place = 0; place < 4; place++)
@@ -63,7 +51,7 @@ accepts_a_copy_that_was_not_written_yet(void **state)
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
-	struct world *w = sound(&newest, &previous, &geometry);
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 	struct superblock old = previous;
 	uint8_t block[BLOCK_BYTES] = { 0 };
 
@@ -87,7 +75,7 @@ finds_copies_that_differ(void **state)
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
-	struct world *w = sound(&newest, &previous, &geometry);
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 	struct superblock other = newest;
 	uint8_t block[BLOCK_BYTES] = { 0 };
 
@@ -112,7 +100,7 @@ judges_every_field_that_can_be_judged(void **state)
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
-	struct world *w = sound(&newest, &previous, &geometry);
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 	struct superblock sb;
 
 	(void)state;
@@ -154,7 +142,7 @@ finds_damaged_parameters(void **state)
 	struct superblock newest;
 	struct superblock previous;
 	struct geometry geometry;
-	struct world *w = sound(&newest, &previous, &geometry);
+	struct world *w = world_open_closed(&newest, &previous, &geometry);
 	bool found = false;
 
 	(void)state;

@@ -197,17 +197,10 @@ static void
 finds_an_object_that_nobody_would_free(void **state)
 {
 	struct world *w = world_open();
-	struct cop_object *object;
 	struct loaded_record loaded;
-	struct cop_new new = COP_INIT(new);
-	uint64_t id;
+	uint64_t id = world_nameless(w);
 
 	(void)state;
-	new.kind = COP_FILE;
-	must(cop_allocate(w->root, &new, &object));
-	must(cop_ref(object));
-	id = cop_id(object);
-	cop_release(object);
 	world_get_record(w, id, &loaded);
 	loaded.record.links = 0;
 	world_put_record(w, id, &loaded.record);
@@ -219,12 +212,9 @@ finds_an_object_that_nobody_would_free(void **state)
 static void
 put_trim_job(struct world *w, uint64_t number, uint64_t object)
 {
-	const struct tree_name catalog = { .kind = TREE_CATALOG };
-	struct job job = { .program = JOB_TRIM, .branch = BRANCH_MAIN, .object = object };
-	uint8_t key[CATALOG_KEY_BYTES];
-	uint8_t value[JOB_BYTES_MAX];
+	const struct job job = { .program = JOB_TRIM, .branch = BRANCH_MAIN, .object = object };
 
-	world_put(w, catalog, catalog_key(key, CATALOG_JOB, number), job_encode(&job, value));
+	world_put_job(w, number, &job);
 }
 
 static uint64_t
@@ -399,13 +389,11 @@ no_numbers_take_no_passes(void **state)
 static void
 cares_for_objects_and_not_for_numbers(void **state)
 {
-	struct world *w = world_open();
 	struct superblock newest;
 	struct superblock previous;
+	struct world *w = world_open_closed(&newest, &previous, NULL);
 
 	(void)state;
-	world_close(w);
-	world_superblocks(w, &newest, &previous);
 	newest.next_object = SUPERBLOCK_NUMBER_MAX;
 	world_put_superblock(w, &newest);
 	world_expect_none(w);

@@ -197,6 +197,20 @@ world_open(void)
 	return w;
 }
 
+struct world *
+world_open_closed(struct superblock *out_newest, struct superblock *out_previous,
+	struct geometry *out_geometry)
+{
+	struct world *w = world_open();
+
+	world_close(w);
+	world_superblocks(w, out_newest, out_previous);
+	if (out_geometry)
+		must(geometry_init(out_geometry, out_newest->blocks, out_newest->ag_blocks,
+			out_newest->journal_blocks));
+	return w;
+}
+
 void
 world_free(struct world *w)
 {
@@ -213,6 +227,21 @@ world_id(struct world *w, const char *path)
 	uint64_t id;
 
 	must(cop_walk(w->root, path, COP_WALK_NOFOLLOW, &object));
+	id = cop_id(object);
+	cop_release(object);
+	return id;
+}
+
+uint64_t
+world_nameless(struct world *w)
+{
+	struct cop_new new = COP_INIT(new);
+	struct cop_object *object;
+	uint64_t id;
+
+	new.kind = COP_FILE;
+	must(cop_allocate(w->root, &new, &object));
+	must(cop_ref(object));
 	id = cop_id(object);
 	cop_release(object);
 	return id;
@@ -286,6 +315,16 @@ world_count_objects(struct world *w, int64_t change)
 		view_of(value, writer.at)));
 	tx_count_objects(tx, change);
 	commit(w, &visit, tx);
+}
+
+void
+world_put_job(struct world *w, uint64_t number, const struct job *job)
+{
+	const struct tree_name catalog = { .kind = TREE_CATALOG };
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[JOB_BYTES_MAX];
+
+	world_put(w, catalog, catalog_key(key, CATALOG_JOB, number), job_encode(job, value));
 }
 
 static size_t

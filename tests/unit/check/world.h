@@ -76,6 +76,10 @@ struct loaded_record {
  */
 struct world *world_open(void);
 
+/* The same, closed at once, with what is in its superblocks; `out_geometry` may be NULL. */
+struct world *world_open_closed(struct superblock *out_newest, struct superblock *out_previous,
+	struct geometry *out_geometry);
+
 /* Closes with a checkpoint, or opens again. */
 void world_close(struct world *w);
 void world_reopen(struct world *w);
@@ -84,12 +88,16 @@ void world_free(struct world *w);
 /* The number of what has this path. */
 uint64_t world_id(struct world *w, const char *path);
 
+/* Makes a file without a name, kept by a reference. */
+uint64_t world_nameless(struct world *w);
+
 /* ---- Through the volume floor, in transactions of their own ---- */
 
 void world_put(struct world *w, struct tree_name name, struct view key, struct view value);
 void world_delete(struct world *w, struct tree_name name, struct view key);
 void world_get_record(struct world *w, uint64_t id, struct loaded_record *out);
 void world_put_record(struct world *w, uint64_t id, const struct record *record);
+void world_put_job(struct world *w, uint64_t number, const struct job *job);
 void world_count_objects(struct world *w, int64_t change);
 
 /* Takes a block without naming it, or gives one back. */
