@@ -16,9 +16,12 @@
 static const struct option_row init_options[] = {
 	{ OPTION_SIZE, 's', 0, "size", "BYTES", "size of the volume, such as 64M or 20G" },
 	{ OPTION_LABEL, 'L', 0, "label", "TEXT", "a name for people, up to 63 bytes" },
-	{ OPTION_NODE_SIZE, 0, 0, "node-size", "BYTES", "size of tree nodes, 4K to 64K" },
-	{ OPTION_COPIES, 0, 0, "metadata-copies", "N", "keep 1 or 2 copies of every node" },
-	{ OPTION_JOURNAL, 0, 0, "journal", "BYTES", "size of the journal" },
+	{ OPTION_NODE_SIZE, 0, 0, "node-size", "BYTES",
+		"size of tree nodes, 4K to 64K (8K; 4K in less than 256M)" },
+	{ OPTION_COPIES, 0, 0, "metadata-copies", "N",
+		"keep 1 or 2 copies of every node (2; 1 of leaves of content)" },
+	{ OPTION_JOURNAL, 0, 0, "journal", "BYTES",
+		"size of the journal (a sixteenth of the volume, 256K to 64M)" },
 	{ OPTION_PREALLOCATE, 0, 0, "preallocate", NULL, "have the host reserve all space now" },
 	{ OPTION_FORCE, 'f', 0, "force", NULL, "overwrite what is there" },
 	END_OF_OPTIONS,
@@ -142,7 +145,8 @@ const struct command commands[] = {
 			"coppice cp -r photos vol.cop:/\ta directory of the host into a volume\n"
 			"coppice cp -r vol.cop:/photos /tmp/out\tand back\n"
 			"coppice cp -r vol.cop:/a other.cop:/b\tfrom one volume to another\n"
-			"tar c . | coppice cp - vol.cop:/all.tar\twhat another program writes\n"
+			"tar c photos | coppice cp - vol.cop:/photos.tar\twhat another program "
+			"writes\n"
 			"coppice cp -r --update photos vol.cop:/\tonly what is newer\n",
 		.options = cp_options,
 		.flags = COMMAND_CHANGES,

@@ -98,14 +98,12 @@ static char *
 describe_content(int fd, const char *kind, uint64_t length)
 {
 	char *head = need(HEAD_BYTES, 1);
-	char size[SIZE_TEXT_BYTES];
 	ssize_t got = pread(fd, head, HEAD_BYTES, 0);
 	char *what = NULL;
 
-	format_size(length, size);
 	if (got >= 0)
-		what = need_format(
-			"%s of %s bytes, looks like %s", kind, size, look(head, (size_t)got));
+		what = need_format("%s of %" PRIu64 " bytes, looks like %s", kind, length,
+			look(head, (size_t)got));
 	free(head);
 	return what;
 }

@@ -138,8 +138,8 @@ tell_other(struct cli *cli, const struct address *address, int code)
 		print_name(cli, address->operand, strlen(address->operand));
 		(void)printf(": %s\n", what);
 	}
-	complain(cli, address->operand, EXIT_NOT_A_VOLUME, "coppice help init",
-		"not a coppice volume (%s)", cop_error_text());
+	complain(cli, address->operand, EXIT_NOT_A_VOLUME, "coppice help init", "%s",
+		cop_error_sentence(COP_ENOTVOLUME));
 	free(what);
 }
 
