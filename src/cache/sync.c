@@ -176,6 +176,7 @@ cache_sync_all(struct cache *cache, struct buffer *const *buffers, size_t count)
 	while (ring.finished < ring.begun)
 		finish_oldest(&ring);
 	if (ring.first_error)
-		return fail(ring.first_error, "writing block %" PRIu64, ring.first_error_addr);
+		return fail(ring.first_error, "writing block %" PRIu64 ": %s",
+			ring.first_error_addr, device_result_sentence(ring.first_error));
 	return 0;
 }

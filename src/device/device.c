@@ -108,6 +108,12 @@ request_count(struct device *dev, const struct device_io *io)
 		atomic_fetch_add_explicit(bytes, io->blocks * BLOCK_BYTES, memory_order_relaxed);
 }
 
+const char *
+device_result_sentence(int result)
+{
+	return result == COP_ENOSPC ? "No space left on device" : cop_error_sentence(result);
+}
+
 /* Submits `io`, waits, and puts what failed into the note of this thread. */
 static int
 request_run(struct device *dev, struct device_io *io)
@@ -119,9 +125,10 @@ request_run(struct device *dev, struct device_io *io)
 	if (io->result == 0)
 		return 0;
 	if (io->op == DEVICE_FLUSH)
-		return fail(io->result, "%s: flush", dev->name);
-	return fail(io->result, "%s: %s of %" PRIu64 " blocks at block %" PRIu64, dev->name,
-		op_name(io->op), io->blocks, io->addr);
+		return fail(
+			io->result, "%s: flush: %s", dev->name, device_result_sentence(io->result));
+	return fail(io->result, "%s: %s of %" PRIu64 " blocks at block %" PRIu64 ": %s", dev->name,
+		op_name(io->op), io->blocks, io->addr, device_result_sentence(io->result));
 }
 
 void

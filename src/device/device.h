@@ -106,6 +106,12 @@ void device_submit(struct device *dev, struct device_io *const *ios, size_t coun
 /* Until `io` is done. */
 void device_wait(struct device *dev, struct device_io *io);
 
+/*
+ * What the result of a request means, for a note: a device never speaks of space on the volume, but
+ * of that on the host.
+ */
+const char *device_result_sentence(int result);
+
 /* Blocking, on the caller's thread. */
 MUST_CHECK int device_read(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks);
 MUST_CHECK int device_write(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks);

@@ -281,7 +281,7 @@ data_store(struct operation *op, struct tx *tx, const void *data, size_t bytes,
 	err = batch_wait(&batch, dev);
 	if (err) {
 		err = fail(err, "writing %" PRIu64 " blocks of data: %s", blocks,
-			cop_error_sentence(err));
+			device_result_sentence(err));
 		goto out;
 	}
 	*out_extents = extents;

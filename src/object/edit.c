@@ -427,7 +427,7 @@ write_placed(struct edit *edit, const struct placing *placing)
 		if (io->result != 0 && err == 0)
 			err = fail(io->result,
 				"writing %" PRIu64 " blocks at block %" PRIu64 ": %s", io->blocks,
-				io->addr, cop_error_sentence(io->result));
+				io->addr, device_result_sentence(io->result));
 	}
 	batch_fini(&batch);
 	return err ? object_fail_in(err, edit->object) : 0;

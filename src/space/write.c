@@ -122,7 +122,7 @@ window_flush(struct space_window *window)
 			err = ios[i]->result;
 	}
 	window->count = 0;
-	return err ? fail(err, "writing the allocation tree") : 0;
+	return err ? fail(err, "writing the allocation tree: %s", device_result_sentence(err)) : 0;
 }
 
 static uint8_t *

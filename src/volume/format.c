@@ -27,8 +27,9 @@ volume_format_options_complete(struct volume_format_options *options)
 
 	if (options->volume_blocks > COP_VOLUME_BYTES_MAX / BLOCK_BYTES)
 		return fail(COP_EINVAL,
-			"a volume of %" PRIu64 " blocks; the most is %" PRIu64 " bytes",
-			options->volume_blocks, COP_VOLUME_BYTES_MAX);
+			"a volume of %" PRIu64 " bytes is too large; the most is %" PRIu64
+			" (256P)",
+			bytes, COP_VOLUME_BYTES_MAX);
 	if (bytes < COP_VOLUME_BYTES_MIN)
 		return fail(COP_ETOOSMALL,
 			"a volume of %" PRIu64 " bytes is too small; the least is %" PRIu64 " (8M)",

@@ -101,6 +101,8 @@ hint_for_space(const struct cli *cli, const char *object)
 
 	if (!volume)
 		return command_on("df -h", object);
+	if (strstr(cop_error_text(), strerrordesc_np(ENOSPC)))
+		return command_on("df -h", volume->device);
 	return command_on(
 		has_closed_groups(volume->handle) ? "coppice check" : "coppice df", volume->device);
 }

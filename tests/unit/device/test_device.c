@@ -117,6 +117,38 @@ static const struct device_driver slow_driver = {
 	.wait = slow_wait,
 };
 
+static void
+full_submit(struct device *dev, struct device_io *const *ios, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		device_complete(dev, ios[i], COP_ENOSPC);
+}
+
+static const struct device_driver full_driver = {
+	.scheme = "full",
+	.submit = full_submit,
+};
+
+/* A volume on a sparse file can find its host full; that is not to be taken for a full volume. */
+static void
+tells_that_it_is_the_host_that_is_full(void **state)
+{
+	struct device dev;
+	uint8_t *block = block_buffer_alloc(1);
+
+	(void)state;
+	assert_non_null(block);
+	memset(block, 0, BLOCK_BYTES);
+	assert_int_equal(device_init(&dev, &full_driver, "full"), 0);
+	dev.blocks = 8;
+	assert_int_equal(device_write(&dev, 3, block, 1), COP_ENOSPC);
+	assert_string_equal(
+		err_text(), "full: write of 1 blocks at block 3: No space left on device");
+	assert_string_equal(device_result_sentence(COP_EIO), cop_error_sentence(COP_EIO));
+	device_fini(&dev);
+	free(block);
+}
+
 static void *
 complete(void *context)
 {
@@ -178,6 +210,7 @@ main(void)
 		cmocka_unit_test(tells_schemes_from_paths),
 		cmocka_unit_test(names_what_failed),
 		cmocka_unit_test(allocates_aligned_buffers),
+		cmocka_unit_test(tells_that_it_is_the_host_that_is_full),
 		cmocka_unit_test(waits_until_done_has_returned),
 		cmocka_unit_test(counts_the_deepest_flight),
 	};
