@@ -212,6 +212,32 @@ hard_links_know_all_their_names(void **state)
 	world_end(&world);
 }
 
+/* More than 16 bits count, which is where other file systems end. */
+static void
+links_are_counted_past_65536(void **state)
+{
+	struct cop_object *file;
+	struct world world;
+	char name[16];
+
+	(void)state;
+	world_begin(&world, 64 << 20);
+	assert_int_equal(make(world.root, "first", COP_FILE, &file), 0);
+	for (int i = 0; i < 65536; i++) {
+		(void)snprintf(name, sizeof name, "%d", i);
+		assert_int_equal(cop_link(file, world.root, name, strlen(name)), 0);
+	}
+	assert_int_equal(stat_of(file).links, 65537);
+	cop_release(file);
+	world_check(&world);
+	file = must_walk(&world, "65535");
+	assert_int_equal(stat_of(file).links, 65537);
+	assert_int_equal(cop_unlink(world.root, "first", 5, 0), 0);
+	assert_int_equal(stat_of(file).links, 65536);
+	cop_release(file);
+	world_end(&world);
+}
+
 static void
 an_object_without_a_name_gets_one_or_vanishes(void **state)
 {
@@ -447,6 +473,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_come_and_go),
 		cmocka_unit_test(hard_links_know_all_their_names),
+		cmocka_unit_test(links_are_counted_past_65536),
 		cmocka_unit_test(an_object_without_a_name_gets_one_or_vanishes),
 		cmocka_unit_test(directories_of_every_size_list_whole),
 		cmocka_unit_test(renames_do_what_posix_says),
