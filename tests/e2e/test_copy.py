@@ -1,6 +1,7 @@
 """cp: trees and files into a volume, out of it, and within it."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -456,12 +457,19 @@ def says_when_the_host_is_full():
         w.write("src/big", os.urandom(8 * MIB))
         w.run("cp", "-r", "src", "v.cop:/")
         os.mkdir(w.path("small"))
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M", "none", w.path("small")],
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6M", "none", w.path("small")],
                           check=False, capture_output=True).returncode != 0:
             raise tap.Skip("cannot mount a tmpfs")
         try:
             w.run("cp", "-r", "v.cop:/src", "small/", code=world.NO_SPACE)
             assert "big" not in os.listdir(w.path("small/src"))
+            # So it is when a sparse volume cannot grow into the size that it was given.
+            shutil.rmtree(w.path("small/src"))
+            w.run("init", "--size", "64M", "small/v")
+            w.run("cp", "src/big", "small/v:/", code=world.NO_SPACE,
+                  says="No space left on device; try: df -h small/v")
+            tap.equal(w.run("ls", "small/v").lines(), [])
+            assert "sound" in w.run("check", "small/v").text()
         finally:
             subprocess.run(["umount", w.path("small")], check=True)
 
