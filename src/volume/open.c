@@ -111,8 +111,7 @@ search_failed(const struct search *search)
 
 	switch (search->worst) {
 	case COP_EUNSUPPORTED:
-		return fail(COP_EUNSUPPORTED,
-			"%s: a format or feature that this version does not know: %s", name,
+		return fail(COP_EUNSUPPORTED, "%s: unknown format or feature: %s", name,
 			search->worst_text);
 	case COP_ECHECKSUM:
 	case COP_EFORMAT:

@@ -152,7 +152,6 @@ hint_for(const struct cli *cli, const char *object, int code)
 		{ COP_ECHECKSUM, "coppice check" },
 		{ COP_EFORMAT, "coppice check" },
 		{ COP_ENOTVOLUME, "coppice info" },
-		{ COP_EUNSUPPORTED, "coppice info" },
 		{ COP_EBUSY, "coppice info" },
 		{ COP_EACCES, "ls -l" },
 		{ COP_EROFS, "ls -l" },
@@ -168,6 +167,8 @@ hint_for(const struct cli *cli, const char *object, int code)
 		return hint_for_space(cli, object);
 	if (code == COP_ENOENT || code == COP_ENOTDIR || code == COP_EISDIR)
 		return hint_for_name(cli, object, code);
+	if (code == COP_EUNSUPPORTED)
+		return need_copy("a newer coppice");
 	if (code == COP_ENAMETOOLONG)
 		return need_format("a name of at most %d bytes", COP_NAME_BYTES_MAX);
 	device = device_of(object);
