@@ -1,7 +1,10 @@
 #include "object/object_internal.h"
 
+#include <stdio.h>
+
 enum {
 	REFRESH_TRIES = 32, /* newer checkpoints that a reader beside a writer moves on to */
+	NOTE_BYTES = 512,   /* more of a note is cut off */
 };
 
 void
@@ -28,6 +31,7 @@ bool
 operation_again(struct operation *op, int *err)
 {
 	struct volume *volume = op->volume->volume;
+	char note[NOTE_BYTES];
 	bool again;
 
 	if (!volume_is_read_only(volume) || (!has_moved(op) && !err_is_damage(*err)))
@@ -38,11 +42,14 @@ operation_again(struct operation *op, int *err)
 		return false;
 	}
 	op->tries++;
+	(void)snprintf(note, sizeof note, "%s", err_text());
 	volume_leave(volume, &op->visit);
 	again = has_moved(op) || volume_refresh(volume, &op->visit);
 	volume_enter(volume, &op->visit);
 	if (again)
 		err_clear();
+	else if (*err)
+		*err = fail(*err, "%s", note); /* the look for a newer checkpoint has its own */
 	return again;
 }
 
