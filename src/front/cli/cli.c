@@ -167,6 +167,8 @@ hint_for(const struct cli *cli, const char *object, int code)
 		return hint_for_space(cli, object);
 	if (code == COP_ENOENT || code == COP_ENOTDIR || code == COP_EISDIR)
 		return hint_for_name(cli, object, code);
+	if (code == COP_EIO)
+		return need_copy("dmesg"); /* the kernel knows what is wrong with the device */
 	if (code == COP_EUNSUPPORTED)
 		return need_copy("a newer coppice");
 	if (code == COP_ENAMETOOLONG)
