@@ -28,6 +28,7 @@ enum lock_rank {
 	LOCK_VOLUME_STATE = 1, /* volume: tickets, checkpoint state, sticky error */
 	LOCK_HANDLES,          /* object: table of open objects and their operation queues */
 	LOCK_GATE,             /* volume: live trees (the gate, shared or exclusive) */
+	LOCK_JOURNAL,          /* volume: the journal's queue and its places */
 	LOCK_SPACE,            /* space: allocation groups, lists, accounting */
 	LOCK_CACHE,            /* cache: one shard */
 	LOCK_DEVICE_QUEUE,     /* device: submission and completion of one device */

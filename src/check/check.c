@@ -202,6 +202,7 @@ check_found(struct checker *checker)
 {
 	struct volume_options open = {
 		.read_only = true,
+		.as_is = true,
 		.cache_bytes = checker->limits.cache_bytes,
 	};
 	int err = geometry_init(&checker->geometry, checker->sb.blocks, checker->sb.ag_blocks,

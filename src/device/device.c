@@ -303,6 +303,12 @@ device_is_read_only(const struct device *dev)
 	return dev->read_only;
 }
 
+bool
+device_has_writer(struct device *dev)
+{
+	return dev->driver->has_writer && dev->driver->has_writer(dev);
+}
+
 const char *
 device_name(const struct device *dev)
 {

@@ -125,6 +125,9 @@ uint64_t device_blocks(const struct device *dev);
 /* True when the device was opened for reading only. */
 bool device_is_read_only(const struct device *dev);
 
+/* Has somebody else opened the device for writing, now? What cannot be known is no. */
+bool device_has_writer(struct device *dev);
+
 /* The URL as it was given, for messages. */
 const char *device_name(const struct device *dev);
 

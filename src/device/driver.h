@@ -42,6 +42,9 @@ struct device_driver {
 
 	/* Optional: cheaper than a flush. */
 	int (*barrier)(struct device *dev);
+
+	/* Optional: asked of a device that was opened without a lock. */
+	bool (*has_writer)(struct device *dev);
 };
 
 struct device_callback;

@@ -387,6 +387,18 @@ file_wait(struct device *dev, struct device_io *io)
 	file->engine->wait(file, io);
 }
 
+/* A shared lock for a moment: whoever opens just then tries again. */
+static bool
+file_has_writer(struct device *dev)
+{
+	struct file *file = (struct file *)dev;
+
+	if (flock(file->fd, LOCK_SH | LOCK_NB) != 0)
+		return errno == EWOULDBLOCK;
+	(void)flock(file->fd, LOCK_UN); /* it was this moment's */
+	return false;
+}
+
 static int
 file_read(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks)
 {
@@ -421,4 +433,5 @@ const struct device_driver device_driver_file = {
 	.read = file_read,
 	.write = file_write,
 	.flush = file_flush,
+	.has_writer = file_has_writer,
 };

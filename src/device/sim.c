@@ -467,6 +467,19 @@ sim_open_url(const char *rest, const struct device_options *options, struct devi
 	return 0;
 }
 
+/* Not the handle's own lock, of which there is one. */
+static bool
+sim_has_writer(struct device *dev)
+{
+	struct sim *sim = (struct sim *)dev;
+	bool has_writer;
+
+	mutex_lock(&sim->medium->lock);
+	has_writer = sim->medium->has_writer && (dev->read_only || !sim->holds_lock);
+	mutex_unlock(&sim->medium->lock);
+	return has_writer;
+}
+
 const struct device_driver device_driver_sim = {
 	.scheme = "sim",
 	.open = sim_open_url,
@@ -474,6 +487,7 @@ const struct device_driver device_driver_sim = {
 	.submit = sim_submit,
 	.wait = sim_wait,
 	.barrier = sim_barrier,
+	.has_writer = sim_has_writer,
 };
 
 /* ---- The medium ----------------------------------------------------------------------------- */

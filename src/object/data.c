@@ -247,6 +247,7 @@ data_store(struct operation *op, struct tx *tx, const void *data, size_t bytes,
 	uint64_t birth = volume_generation(op->volume->volume);
 	struct extents extents = { 0 };
 	struct batch batch = { 0 };
+	uint64_t checksum;
 	uint8_t *padded = NULL;
 	uint64_t goal = 0;
 	uint64_t done = 0;
@@ -269,8 +270,10 @@ data_store(struct operation *op, struct tx *tx, const void *data, size_t bytes,
 			uint8_t *place = padded + done * BLOCK_BYTES;
 
 			batch_add_block(&batch, DEVICE_WRITE, run.addr + i, place);
-			err = extents_add_block(&extents, done, run.addr + i, birth,
-				checksum64(place, BLOCK_BYTES));
+			checksum = checksum64(place, BLOCK_BYTES);
+			err = extents_add_block(&extents, done, run.addr + i, birth, checksum);
+			if (err == 0)
+				err = tx_data(tx, run.addr + i, 1, &checksum);
 		}
 		if (err == 0)
 			goal = run.addr + run.blocks;

@@ -415,10 +415,15 @@ write_placed(struct edit *edit, const struct placing *placing)
 	for (size_t i = 0; err == 0 && i < placing->count; i++) {
 		const struct placed *placed = &placing->list[i];
 
-		for (uint32_t j = 0; err == 0 && j < placed->blocks; j++)
+		for (uint32_t j = 0; err == 0 && j < placed->blocks; j++) {
+			uint64_t checksum =
+				checksum64(find_place(edit, placed->first + j), BLOCK_BYTES);
+
 			err = extents_add_block(&edit->puts, placed->first + j, placed->addr + j,
-				placed->birth,
-				checksum64(find_place(edit, placed->first + j), BLOCK_BYTES));
+				placed->birth, checksum);
+			if (err == 0)
+				err = tx_data(edit->tx, placed->addr + j, 1, &checksum);
+		}
 	}
 	for (size_t i = 0; i < batch.count; i++) {
 		const struct device_io *io = &batch.ios[i];

@@ -270,11 +270,32 @@ release_remains(struct tx *tx, const struct remains *remains)
 	return err;
 }
 
+/* The job's record moves from cursor `before` to its own, or ends. */
+static int
+put_step(struct tx *tx, uint64_t number, const struct job *job, const struct tree_cursor *before,
+	bool done)
+{
+	uint8_t key[CATALOG_KEY_BYTES];
+	uint8_t value[JOB_BYTES_MAX];
+	struct tx_step step = {
+		.dead = { .branch = job->branch, .object = job->object, .kind = job->tree_kind },
+		.job_key = catalog_key(key, CATALOG_JOB, number),
+		.root_at = JOB_ROOT_AT,
+		.from = before,
+		.until = done ? NULL : &job->cursor,
+	};
+
+	if (!done)
+		step.value = job_encode(job, value);
+	return tx_step(tx, &step);
+}
+
 static int
 dismantle_step(struct operation *op, uint64_t number, bool *out_done)
 {
 	struct cop_volume *volume = op->volume;
 	struct tree_cursor next = { 0 };
+	struct tree_cursor before;
 	struct remains *remains = NULL;
 	struct tx *tx = NULL;
 	struct job job;
@@ -297,8 +318,9 @@ dismantle_step(struct operation *op, uint64_t number, bool *out_done)
 		err = tx_begin(volume->volume, &op->visit, true, &tx);
 	if (err)
 		goto out;
+	before = job.cursor;
 	job.cursor = next;
-	err = done ? job_delete(tx, number) : put_job(tx, number, &job);
+	err = put_step(tx, number, &job, &before, done);
 	if (err == 0)
 		err = release_remains(tx, remains);
 	if (err == 0)

@@ -106,8 +106,7 @@ struct cop_volume {
 	uint64_t handles;
 	struct job_claim *claims; /* jobs that somebody is running */
 	bool is_closing;
-	bool has_jobs;             /* there may be some to run; for the thread */
-	int64_t checkpoint_due_ns; /* cop_poll(): when the next timed checkpoint is due, 0: never */
+	bool has_jobs; /* there may be some to run; for the thread */
 };
 
 /*

@@ -10,41 +10,13 @@
 #include <stdlib.h>
 
 static const uint64_t cache_bytes_default = UINT64_C(256) << 20;
-static const int64_t checkpoint_every_ns = INT64_C(5000000000);
 static const int64_t tick_ns = INT64_C(100000000);
 
 /* ---- The background thread ------------------------------------------------------------------- */
 
-/* Is the timed checkpoint due? The time runs from when something to do was first seen. */
-static bool
-checkpoint_is_due(struct cop_volume *volume)
-{
-	int64_t now = volume_now_ns(volume->volume);
-	bool is_dirty = volume_is_dirty(volume->volume);
-	bool is_due = false;
-
-	mutex_lock(&volume->lock);
-	if (!is_dirty) {
-		volume->checkpoint_due_ns = 0;
-	} else if (volume->checkpoint_due_ns == 0) {
-		volume->checkpoint_due_ns = now + checkpoint_every_ns;
-	} else if (now >= volume->checkpoint_due_ns) {
-		volume->checkpoint_due_ns = 0;
-		is_due = true;
-	}
-	mutex_unlock(&volume->lock);
-	return is_due;
-}
-
-static int
-run_timers(struct cop_volume *volume)
-{
-	return checkpoint_is_due(volume) ? volume_checkpoint(volume->volume) : 0;
-}
-
 /*
- * Timers ten times a second, and jobs a step at a time while there are any. A job that fails waits
- * for the next one to come, or for somebody who needs its space.
+ * What is due ten times a second, and jobs a step at a time while there are any. A job that fails
+ * waits for the next one to come, or for somebody who needs its space.
  */
 static void *
 background(void *context)
@@ -64,7 +36,7 @@ background(void *context)
 		volume->has_jobs = false;
 		mutex_unlock(&volume->lock);
 		/* What fails is kept by the volume, and told to the next change or sync. */
-		if (run_timers(volume) != 0)
+		if (volume_tick(volume->volume) != 0)
 			err_clear();
 		if (has_jobs && jobs_run_step(volume, &has_run) != 0)
 			err_clear();
@@ -279,12 +251,13 @@ cop_abandon(struct cop_volume *volume)
 int
 cop_close(struct cop_volume *volume)
 {
-	int err;
+	int err = 0;
 
 	if (!volume)
 		return 0;
 	stop_thread(volume);
-	err = cop_sync(volume);
+	if (!volume_is_read_only(volume->volume))
+		err = volume_checkpoint_clean(volume->volume);
 	free_handle(volume);
 	return err;
 }
@@ -296,7 +269,7 @@ cop_sync(struct cop_volume *volume)
 {
 	if (volume_is_read_only(volume->volume))
 		return 0;
-	return volume_checkpoint(volume->volume);
+	return volume_sync(volume->volume);
 }
 
 int
@@ -318,7 +291,7 @@ cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 		*out_pending = 0;
 		return 0;
 	}
-	err = run_timers(volume);
+	err = volume_tick(volume->volume);
 	if (err == 0)
 		err = jobs_run_step(volume, &has_run);
 	return err ? err : jobs_count(volume, out_pending);

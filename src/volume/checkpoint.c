@@ -4,8 +4,10 @@
  *   standing   nodes and list entries for the catalog's update are set aside long before, so that a
  *              checkpoint can always be made, on a full volume too
  *   freeze     under the exclusive gate: the branch's roots go into the catalog, the open
- *              generation's nodes and lists become the frozen ones, the next generation opens
- *   write      nodes in address order, both copies; then bitmaps and allocation tree; flush
+ *              generation's nodes and lists become the frozen ones, the journal is cut, the next
+ *              generation opens
+ *   write      the journal up to the cut; nodes in address order, both copies; then bitmaps and
+ *              allocation tree; flush
  *   superblock into the next slot of the ring, in all places; flush
  *   release    what was freed one generation earlier may be used again
  *
@@ -203,7 +205,11 @@ freeze(struct volume *volume, int64_t now_ns)
 	sb->generation = generation;
 	sb->previous_generation = volume->newest.generation;
 	sb->catalog = volume->catalog.tree.root;
-	sb->flags |= SUPERBLOCK_CLEAN;
+	sb->flags &= ~SUPERBLOCK_CLEAN;
+	if (closing->is_clean)
+		sb->flags |= SUPERBLOCK_CLEAN;
+	sb->retained_tail = volume->newest.journal_tail;
+	sb->retained_sequence = volume->newest.journal_sequence;
 	sb->next_object = atomic_load(&volume->next_object);
 	sb->next_job = atomic_load(&volume->next_job);
 	sb->objects = (uint64_t)atomic_load(&volume->objects_count);
@@ -221,6 +227,7 @@ freeze(struct volume *volume, int64_t now_ns)
 	volume->open_node_count = 0;
 	atomic_store(&volume->frozen_node_bytes, atomic_exchange(&volume->open_node_bytes, 0));
 	volume->frozen_generation = generation;
+	journal_cut(volume->journal);
 	space_freeze(volume->space, generation + 1, &sb->free_blocks, &sb->awaiting_blocks);
 	atomic_store(&volume->generation, generation + 1);
 	volume->changed = false;
@@ -320,8 +327,15 @@ static int
 write_all(struct volume *volume)
 {
 	struct closing *closing = &volume->closing;
+	struct journal_place tail;
 	int err;
 
+	err = journal_write_cut(volume->journal, &tail);
+	if (err)
+		return err;
+	closing->sb.journal_tail = tail.position;
+	closing->sb.journal_sequence = tail.sequence;
+	closing->sb.epoch = tail.epoch;
 	err = write_nodes(volume);
 	if (err)
 		return err;
@@ -330,7 +344,7 @@ write_all(struct volume *volume)
 		return err;
 	account_for_lost(&closing->sb);
 	if (!planted(PLANT_NO_FLUSH_BEFORE_SUPERBLOCK)) {
-		err = device_flush(volume->dev);
+		err = journal_flush(volume->journal);
 		if (err)
 			return err;
 	}
@@ -338,8 +352,9 @@ write_all(struct volume *volume)
 		volume->dev, &volume->geometry, &closing->sb, closing->blocks);
 	if (err)
 		return err;
-	if (!volume->options.no_flush)
-		err = device_flush(volume->dev);
+	/* Only when nothing comes after it, which could overwrite what the one before needs. */
+	if (err == 0 && !(volume->options.no_flush && closing->is_clean))
+		err = journal_flush(volume->journal);
 	return err;
 }
 
@@ -376,6 +391,7 @@ finish(struct volume *volume)
 	volume->newest = closing->sb;
 	mutex_unlock(&volume->state);
 	space_durable(volume->space, may_release, volume);
+	journal_trim(volume->journal);
 	volume__closing_fini(closing);
 	atomic_fetch_add(&volume->checkpoints, 1);
 }
@@ -405,13 +421,14 @@ write_frozen(struct volume *volume, bool *out_fatal)
 
 /* One checkpoint; before it, what an earlier one had no memory to write. */
 static int
-run_checkpoint(struct volume *volume, bool forced, bool *out_fatal)
+run_checkpoint(struct volume *volume, bool forced, bool is_clean, bool *out_fatal)
 {
 	int err = 0;
 
 	if (volume->closing.generation != 0)
 		err = write_frozen(volume, out_fatal);
 	if (err == 0 && (forced || volume_is_dirty(volume))) {
+		volume->closing.is_clean = is_clean;
 		err = prepare_and_freeze(volume);
 		if (err == 0)
 			err = write_frozen(volume, out_fatal);
@@ -421,7 +438,7 @@ run_checkpoint(struct volume *volume, bool forced, bool *out_fatal)
 
 /* Waits for a running checkpoint; then runs one, if `forced` or if there is anything to save. */
 static int
-checkpoint(struct volume *volume, bool forced)
+checkpoint(struct volume *volume, bool forced, bool is_clean)
 {
 	bool fatal = false;
 	int err;
@@ -438,14 +455,12 @@ checkpoint(struct volume *volume, bool forced)
 	if (err)
 		return volume__failed(volume);
 
-	err = run_checkpoint(volume, forced, &fatal);
+	err = run_checkpoint(volume, forced, is_clean, &fatal);
+	if (fatal)
+		err = volume__fail(volume, err);
 
 	mutex_lock(&volume->state);
 	volume->turn_taken = false;
-	if (fatal) {
-		volume->failed = err;
-		(void)snprintf(volume->failed_text, sizeof volume->failed_text, "%s", err_text());
-	}
 	condition_wake_all(&volume->state_changed);
 	mutex_unlock(&volume->state);
 	return err;
@@ -454,13 +469,24 @@ checkpoint(struct volume *volume, bool forced)
 int
 volume_checkpoint(struct volume *volume)
 {
-	return checkpoint(volume, false);
+	return checkpoint(volume, false, false);
+}
+
+int
+volume_checkpoint_clean(struct volume *volume)
+{
+	bool says_so;
+
+	mutex_lock(&volume->state);
+	says_so = (volume->newest.flags & SUPERBLOCK_CLEAN) != 0;
+	mutex_unlock(&volume->state);
+	return checkpoint(volume, !says_so, true);
 }
 
 int
 volume__checkpoint_forced(struct volume *volume)
 {
-	return checkpoint(volume, true);
+	return checkpoint(volume, true, false);
 }
 
 int

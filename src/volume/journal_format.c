@@ -293,6 +293,20 @@ journal_encode_data(struct writer *w, uint64_t addr, uint32_t blocks, const uint
 		write_le64(w, checksums[i]);
 }
 
+void
+journal_extend_data(struct writer *w, size_t at, uint32_t blocks, const uint64_t *checksums)
+{
+	uint32_t before;
+
+	assert(!w->bad);
+	assert(at + TX_RUN_BYTES <= w->at);
+	before = get_le32(w->data + at + 8);
+	assert(run_makes_sense(get_le64(w->data + at), before + blocks));
+	put_le32(w->data + at + 8, before + blocks);
+	for (uint32_t i = 0; i < blocks; i++)
+		write_le64(w, checksums[i]);
+}
+
 /* Which trees a message may name. */
 static bool
 name_makes_sense(enum message_op op, const struct tree_name *name)

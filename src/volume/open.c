@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "base/plant.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,18 +251,18 @@ check_against_device(struct volume *volume, const struct superblock *sb)
 	return 0;
 }
 
-/* Everything that follows from the superblock. */
+/* Everything that follows from the superblock, and from what the journal has seen since. */
 static int
-adopt_superblock(struct volume *volume)
+adopt_superblock(struct volume *volume, const struct recovery *recovery)
 {
 	const struct superblock *sb = &volume->newest;
+	const struct journal_chain *chain = &recovery->chain;
 	struct space_options space = {
 		.dev = volume->dev,
 		.node_blocks = sb->node_bytes / BLOCK_BYTES,
 		.parameters = volume->parameters,
 		.node_copies = sb->metadata_copies == 1 ? 1 : 2,
 		.generation = sb->generation,
-		.open_generation = sb->generation + 2,
 		.root = sb->allocation,
 		.awaiting_blocks = sb->awaiting_blocks,
 		.previous_generation = volume->previous.generation,
@@ -272,6 +273,13 @@ adopt_superblock(struct volume *volume)
 	err = geometry_init(&volume->geometry, sb->blocks, sb->ag_blocks, sb->journal_blocks);
 	if (err)
 		return err;
+	/* A half-written generation of before a crash must not share its number with a new one. */
+	space.open_generation = max_u64(recovery->generation, chain->generation) + 2;
+	if (planted(PLANT_GENERATION_REUSED))
+		space.open_generation = sb->generation + 1;
+	/* A reader overwrites nothing, so that it may replay wherever there is room in N. */
+	if (volume->options.read_only)
+		space.previous_generation = 0;
 	space.geometry = volume->geometry;
 	superblock_encode_parameters(sb, volume->parameters);
 	memcpy(space.uuid, sb->uuid, sizeof space.uuid);
@@ -288,10 +296,9 @@ adopt_superblock(struct volume *volume)
 	volume->env.hooks = &volume__hooks;
 	volume->env.context = volume;
 	memcpy(volume->env.uuid, sb->uuid, sizeof volume->env.uuid);
-	/* A half-written generation of before a crash must not share its number with a new one. */
-	atomic_store(&volume->generation, sb->generation + 2);
-	atomic_store(&volume->next_object, sb->next_object);
-	atomic_store(&volume->next_job, sb->next_job);
+	atomic_store(&volume->generation, space.open_generation);
+	atomic_store(&volume->next_object, max_u64(sb->next_object, chain->next_object));
+	atomic_store(&volume->next_job, max_u64(sb->next_job, chain->next_job));
 	atomic_store(&volume->objects_count, (int64_t)sb->objects);
 	volume__tree_init(
 		volume, &volume->catalog, (struct tree_name){ .kind = TREE_CATALOG }, &sb->catalog);
@@ -348,12 +355,62 @@ undo_state:
 	return err;
 }
 
+/* A reader beside a writer sees the newest checkpoint: the journal is the writer's. */
+static bool
+leaves_journal(const struct volume *volume)
+{
+	return volume->options.read_only &&
+	       (volume->options.as_is || device_has_writer(volume->dev));
+}
+
+/* Space and trees of the newest superblock. */
+static int
+open_checkpoint(struct volume *volume, const struct recovery *recovery)
+{
+	int err;
+
+	space_free_all(TAKE(volume->space));
+	err = adopt_superblock(volume, recovery);
+	return err ? err : open_trees(volume);
+}
+
+/*
+ * Rules of commit 5, fallback: the newest superblock's trees are damaged. Its predecessor and the
+ * journal since give the same state, if the chain between them is unbroken: then nothing that was
+ * acknowledged is lost. Else the damage, `why`, is the answer.
+ */
+static int
+fall_back(struct volume *volume, struct recovery *recovery, int why)
+{
+	struct superblock newest = volume->newest;
+	char text[160];
+	int err;
+
+	if (volume->previous.generation == 0 || leaves_journal(volume))
+		return why;
+	(void)snprintf(text, sizeof text, "%s", err_text());
+	volume__recovery_fini(recovery);
+	err = volume__recovery_read(volume, true, recovery);
+	if (err || !recovery->chain.has_previous || recovery->chain.is_damaged)
+		return fail(why, "%s", text);
+	err_clear();
+	recovery->chain.newest = 0;
+	volume->newest = volume->previous;
+	volume->previous = (struct superblock){ 0 };
+	err = open_checkpoint(volume, recovery);
+	if (err) {
+		volume->newest = newest;
+		return fail(why, "%s", text);
+	}
+	return 0;
+}
+
 /*
  * The newest checkpoint. A writer beside a reader may overwrite what that is about to look at; then
  * there is a newer one.
  */
 static int
-open_newest(struct volume *volume)
+open_newest(struct volume *volume, struct recovery *recovery)
 {
 	uint64_t tried = 0;
 	int err = 0;
@@ -373,10 +430,15 @@ open_newest(struct volume *volume)
 		err = check_against_device(volume, &newest);
 		if (err)
 			return err;
-		space_free_all(TAKE(volume->space));
-		err = adopt_superblock(volume);
-		if (err == 0)
-			err = open_trees(volume);
+		volume__recovery_fini(recovery);
+		*recovery = (struct recovery){ .generation = newest.generation };
+		if (!leaves_journal(volume))
+			err = volume__recovery_read(volume, false, recovery);
+		if (err)
+			return err;
+		err = open_checkpoint(volume, recovery);
+		if (err_is_damage(err))
+			err = fall_back(volume, recovery, err);
 		if (!volume->options.read_only || !err_is_damage(err))
 			return err;
 	}
@@ -387,6 +449,7 @@ int
 volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
 {
 	struct volume *volume = calloc(1, sizeof *volume);
+	struct recovery recovery = { 0 };
 	int err;
 
 	if (!volume)
@@ -400,7 +463,7 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	}
 	/* Rules of commit 6, step 0: a process that was killed leaves its writes in a volatile
 	 * cache; nothing read here may count as durable before a flush. */
-	if (!options->read_only) {
+	if (!options->read_only && !planted(PLANT_OPEN_WITHOUT_FLUSH)) {
 		err = device_flush(dev);
 		if (err)
 			goto out;
@@ -412,7 +475,9 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	if (err)
 		goto out;
 	volume->dirty_limit_bytes = options->cache_bytes / 4;
-	err = open_newest(volume);
+	err = open_newest(volume, &recovery);
+	if (err == 0)
+		err = volume__recover(volume, &recovery);
 	if (err)
 		goto out;
 	gate_enter_exclusive(volume->gate);
@@ -427,6 +492,7 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	*out_volume = TAKE(volume);
 
 out:
+	volume__recovery_fini(&recovery);
 	volume_close(volume);
 	return err;
 }
@@ -442,6 +508,7 @@ volume_close(struct volume *volume)
 	if (volume->space)
 		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 });
 	volume__closing_fini(&volume->closing);
+	journal_free(volume->journal);
 	space_free_all(volume->space);
 	cache_free(volume->cache);
 	gate_free(volume->gate);
@@ -723,10 +790,22 @@ volume_next_job(struct volume *volume)
 struct volume_stats
 volume_stats(struct volume *volume)
 {
+	struct journal_stats journal = { 0 };
+
+	if (volume->journal)
+		journal = journal_stats(volume->journal);
 	return (struct volume_stats){
 		.checkpoints = atomic_load(&volume->checkpoints),
 		.transactions = atomic_load(&volume->transactions),
 		.nodes_written = atomic_load(&volume->nodes_written),
 		.repairs = atomic_load(&volume->repairs),
+		.journal_batches = journal.batches,
+		.journal_blocks = journal.blocks,
+		.syncs = journal.syncs,
+		.sync_flushes = journal.flushes,
+		.sync_fua = journal.fua_writes,
+		.journal_wraps = journal.wraps,
+		.recoveries = atomic_load(&volume->recoveries),
+		.replayed_transactions = atomic_load(&volume->replayed),
 	};
 }

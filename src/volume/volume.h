@@ -41,7 +41,9 @@ struct volume_visit;
 
 struct volume_options {
 	bool read_only;
-	bool no_flush; /* leave the flush after the superblock to the host */
+	bool as_is;    /* for reading: the newest checkpoint, whatever the journal holds */
+	bool no_flush; /* leave the flush of a sync, and the last one of all, to the host */
+	bool accept_loss; /* write though damage in the journal has lost what was durable */
 	uint64_t cache_bytes;
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: the system's */
 	int64_t (*clock_ns)(void *context);                       /* NULL: the wall clock */
@@ -107,6 +109,14 @@ struct volume_stats {
 	uint64_t transactions;
 	uint64_t nodes_written;
 	uint64_t repairs;
+	uint64_t journal_batches;
+	uint64_t journal_blocks;
+	uint64_t syncs;
+	uint64_t sync_flushes;
+	uint64_t sync_fua;
+	uint64_t journal_wraps;
+	uint64_t recoveries;            /* 1: this opening found a journal to replay */
+	uint64_t replayed_transactions;
 };
 
 struct volume_stats volume_stats(struct volume *volume);
@@ -205,6 +215,29 @@ MUST_CHECK int tx_release(struct tx *tx, struct run run);
 /* The transaction frees a node of a dead tree. COP_ENOMEM. */
 MUST_CHECK int tx_release_node(struct tx *tx, const struct tree_pointer *pointer);
 
+/*
+ * Data that was written for this transaction, with a checksum for each block: recovery believes the
+ * transaction only if they are there. Every block that was written must be told. COP_ENOMEM.
+ */
+MUST_CHECK int tx_data(
+	struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums);
+
+/*
+ * One step of a job that takes the dead tree `dead` apart: puts its record `value` under `job_key`
+ * in the catalog, with the dead tree's root at byte `root_at`, or deletes it when `value` is empty.
+ * The step has freed, by tx_release_node(), what lies between the cursors `from` and `until`
+ * (NULL: the end); a replay finds out by itself which nodes these are. COP_ENOMEM.
+ */
+struct tx_step {
+	struct tree_name dead;
+	struct view job_key;
+	struct view value;
+	uint32_t root_at;
+	const struct tree_cursor *from;
+	const struct tree_cursor *until;
+};
+MUST_CHECK int tx_step(struct tx *tx, const struct tx_step *step);
+
 /* Objects that this transaction adds to (or takes from) the volume. */
 void tx_count_objects(struct tx *tx, int64_t change);
 
@@ -217,6 +250,22 @@ MUST_CHECK int tx_commit(struct tx *tx);
 /* Gives everything back. No write to a run it took may be in flight. NULL accepted. */
 void tx_abort(struct tx *tx);
 
+/* ---- Making durable ------------------------------------------------------------------------- */
+
+/* Everything that was committed before the call is durable when it returns 0: one batch of the
+ * journal and one flush, shared by all who ask at the same time. No lock held. */
+MUST_CHECK int volume_sync(struct volume *volume);
+
+/* Is there anything that is not durable yet? For good after a failure. */
+bool volume_needs_sync(struct volume *volume);
+
+/*
+ * What is due by now: a sync five seconds after the first change, a checkpoint when the journal is
+ * long or half a minute has passed, a mark when nothing has happened for a while. To be called
+ * about ten times a second.
+ */
+MUST_CHECK int volume_tick(struct volume *volume);
+
 /* ---- Checkpoints ---------------------------------------------------------------------------- */
 
 /* Everything that was committed before the call is durable when it returns 0. No lock held. */
@@ -225,7 +274,11 @@ MUST_CHECK int volume_checkpoint(struct volume *volume);
 /* Checkpoints until nothing awaits release, or only what a running operation may still look at. */
 MUST_CHECK int volume_settle(struct volume *volume);
 
-/* Is there anything that is not durable yet? Also while a checkpoint is being written, and for good
+/* A checkpoint that says that nothing came after it; nothing if the newest one says so. The last
+ * act before volume_close(). */
+MUST_CHECK int volume_checkpoint_clean(struct volume *volume);
+
+/* Is there anything that is in no checkpoint yet? Also while one is being written, and for good
  * after one has failed. */
 bool volume_is_dirty(struct volume *volume);
 

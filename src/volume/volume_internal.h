@@ -10,11 +10,14 @@
  *   trees.c       trees by name, and the hooks that nodes come from
  *   tx.c          transactions: collect, ticket, prepare, apply
  *   checkpoint.c  freeze, write, superblock, release
+ *   journal_format, journal_scan, journal   batches: bytes, reading, writing
+ *   recovery.c    what the journal holds beyond the newest checkpoint is done again
  */
 
 #include "base/lock.h"
 #include "base/random.h"
 #include "volume/branch_format.h"
+#include "volume/journal.h"
 #include "volume/volume.h"
 
 enum {
@@ -53,6 +56,7 @@ struct closing {
 	size_t count;
 	uint8_t *blocks; /* owned: for the superblock in all places */
 	struct superblock sb;
+	bool is_clean; /* nothing comes after it */
 };
 
 struct volume {
@@ -61,6 +65,7 @@ struct volume {
 	struct volume_options options;
 	struct cache *cache;
 	struct space *space;
+	struct journal *journal; /* NULL: open for reading only */
 	struct gate *gate;
 	struct geometry geometry;
 	struct tree_env env;
@@ -110,6 +115,11 @@ struct volume {
 	struct condition visit_left;
 	uint32_t visit_waiters;
 
+	/* Of volume_tick(), guarded by `state`. */
+	uint64_t ticked_transactions; /* when it last looked */
+	int64_t sync_due_ns;          /* 0: nothing is dirty */
+	int64_t checkpoint_due_ns;    /* likewise */
+
 	/* Counters: relaxed. */
 	_Atomic uint64_t next_object;
 	_Atomic uint64_t next_job;
@@ -122,6 +132,8 @@ struct volume {
 	_Atomic uint64_t transactions;
 	_Atomic uint64_t nodes_written;
 	_Atomic uint64_t repairs;
+	_Atomic uint64_t replayed; /* transactions */
+	_Atomic uint64_t recoveries;
 };
 
 /* ---- trees.c */
@@ -177,6 +189,12 @@ void volume__update_reserve(struct volume *volume);
 /* The error that ended writing, as an error of this thread; 0 when there is none. */
 MUST_CHECK int volume__failed(struct volume *volume);
 
+/* Applies a transaction of the journal again; its runs are claimed. */
+MUST_CHECK int volume__tx_replay(struct volume *volume, const struct journal_tx *from);
+
+/* The device failed, or the journal: no more changes. Returns `err`, whose text is kept. */
+int volume__fail(struct volume *volume, int err);
+
 /* ---- checkpoint.c */
 
 MUST_CHECK int volume__checkpoint_forced(struct volume *volume);
@@ -184,6 +202,30 @@ void volume__closing_fini(struct closing *closing);
 
 /* The turn is the caller's: sets aside what the catalog's update takes. */
 MUST_CHECK int volume__ensure_standing(struct volume *volume);
+
+/* ---- recovery.c */
+
+/* What a search of the journal has found, before anything else is opened. */
+struct recovery {
+	struct journal_region region;
+	struct journal_chain chain;
+	bool is_needed;      /* the newest superblock does not say that nothing follows */
+	uint64_t generation; /* highest of any superblock */
+};
+
+/* Rules of commit 6, steps 1 to 3: reads only. `always`: also when the mark says that nothing
+ * follows. COP_ECHECKSUM: damage in the journal has lost what was durable, and the volume was to be
+ * written. */
+MUST_CHECK int volume__recovery_read(
+	struct volume *volume, bool always, struct recovery *out_recovery);
+void volume__recovery_fini(struct recovery *recovery);
+
+/*
+ * Steps 4 to 7: makes sure that what is to be replayed is durable, begins an epoch, claims what the
+ * journal names, replays. Volume, space and trees are those of the newest superblock. Sets
+ * volume->journal unless the volume is open for reading only.
+ */
+MUST_CHECK int volume__recover(struct volume *volume, struct recovery *recovery);
 
 /* ---- open.c */
 
