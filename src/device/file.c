@@ -387,16 +387,10 @@ file_wait(struct device *dev, struct device_io *io)
 	file->engine->wait(file, io);
 }
 
-/* A shared lock for a moment: whoever opens just then tries again. */
 static bool
 file_has_writer(struct device *dev)
 {
-	struct file *file = (struct file *)dev;
-
-	if (flock(file->fd, LOCK_SH | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK;
-	(void)flock(file->fd, LOCK_UN); /* it was this moment's */
-	return false;
+	return file__is_locked(((struct file *)dev)->fd);
 }
 
 static int

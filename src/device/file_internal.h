@@ -38,6 +38,9 @@ struct file {
 struct stat;
 MUST_CHECK int file__lock(int fd, const char *path, uint32_t flags, const struct stat *st);
 
+/* Does somebody else hold the lock of a writer? Only for an fd that holds no lock of its own. */
+bool file__is_locked(int fd);
+
 /* Not 0 when the host refuses io_uring; then there is no engine yet. */
 MUST_CHECK int file__open_ring(struct file *file);
 

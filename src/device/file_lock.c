@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 static const int64_t dead_holder_wait_ns = 1000 * 1000 * 1000;
+static const int living_holder_tries = 3; /* file__is_locked() holds it for a moment */
 static const struct timespec retry_pause = { .tv_nsec = 10 * 1000 * 1000 };
 
 /*
@@ -95,6 +96,7 @@ file__lock(int fd, const char *path, uint32_t flags, const struct stat *st)
 {
 	int how = flags & DEVICE_READ_ONLY ? LOCK_SH : LOCK_EX;
 	int64_t deadline = clock_monotonic_ns() + dead_holder_wait_ns;
+	int asked = 0; /* times that a living holder was found */
 	long holder;
 	int host;
 
@@ -107,7 +109,9 @@ file__lock(int fd, const char *path, uint32_t flags, const struct stat *st)
 		if (host != EWOULDBLOCK)
 			return fail_errno(host, "%s: lock", path);
 		holder = find_holder(st);
-		if ((holder != 0 && is_alive(holder)) || clock_monotonic_ns() > deadline)
+		if (holder != 0 && is_alive(holder) && ++asked == living_holder_tries)
+			break;
+		if (clock_monotonic_ns() > deadline)
 			break;
 		lock_assert_none_held();
 		(void)nanosleep(&retry_pause, NULL); /* a shorter one does no harm */
@@ -116,4 +120,16 @@ file__lock(int fd, const char *path, uint32_t flags, const struct stat *st)
 		return fail(COP_EBUSY, "%s: in use by another process", path);
 	return fail(COP_EBUSY, "%s: in use by process %ld%s", path, holder,
 		holder == getpid() ? " (this one)" : "");
+}
+
+/* A shared lock for a moment. */
+bool
+file__is_locked(int fd)
+{
+	int host = try_lock(fd, LOCK_SH);
+
+	if (host != 0)
+		return host == EWOULDBLOCK;
+	(void)flock(fd, LOCK_UN); /* it was this moment's */
+	return false;
 }

@@ -22,10 +22,10 @@
 #include <stdlib.h>
 
 enum {
-	SPARE_BLOCKS = 4,       /* for opening batches and marks */
-	PERIODS = 3,            /* alive at one time */
-	LONG_PART = 4,          /* a period of that part of the region is long */
-	FULL_BYTES = 1 << 20,   /* so much waiting is written without being asked */
+	SPARE_BLOCKS = 4,     /* for opening batches and marks */
+	PERIODS = 3,          /* alive at one time */
+	LONG_PART = 4,        /* a period of that part of the region is long */
+	FULL_BYTES = 1 << 20, /* so much waiting is written without being asked */
 };
 
 struct journal {
@@ -54,7 +54,7 @@ struct journal {
 	uint64_t head; /* place of `end` */
 	uint64_t tail;
 	uint64_t newest;
-	uint64_t period; /* where the open period began, as far as it is written */
+	uint64_t period;          /* where the open period began, as far as it is written */
 	uint64_t admitted_bytes;  /* not yet appended */
 	uint64_t admitted_blocks; /* the same, if each were a batch of its own */
 	uint64_t writing_blocks;  /* of the batch that is on its way */
@@ -320,8 +320,7 @@ gather_locked(struct journal *journal, struct round *round)
 	if (journal->batched == limit)
 		return false;
 	begin_batch_locked(journal, round);
-	while (journal->batched < limit &&
-		journal->first->bytes <= room - round->header.bytes) {
+	while (journal->batched < limit && journal->first->bytes <= room - round->header.bytes) {
 		struct journal_entry *entry = pop_locked(journal);
 
 		memcpy(at + round->header.bytes, entry->data, entry->bytes);
@@ -432,7 +431,8 @@ may_be_fua_locked(const struct journal *journal, const struct round *round, uint
 	return !round->names_data && journal->durable + 1 == round->header.sequence;
 }
 
-/* The leader writes all that was appended up to `upto`, and what came after it in the same batch. */
+/* The leader writes all that was appended up to `upto`, and what came after it in the same batch.
+ */
 static int
 write_entries(struct journal *journal, uint64_t upto, bool is_sync)
 {
@@ -592,8 +592,10 @@ wants_mark_locked(const struct journal *journal)
 {
 	uint64_t used = journal->head - journal->tail + unwritten_blocks_locked(journal, 0);
 
-	return journal->is_open && !journal->failed && journal->told_durable < journal->last_sequence &&
-	       journal->durable >= journal->last_sequence && journal->batched == journal->appended &&
+	return journal->is_open && !journal->failed &&
+	       journal->told_durable < journal->last_sequence &&
+	       journal->durable >= journal->last_sequence &&
+	       journal->batched == journal->appended &&
 	       used + 1 + slack_blocks(journal) <= journal->options.region.blocks;
 }
 

@@ -36,15 +36,15 @@ struct journal;
 struct journal_options {
 	struct device *dev;
 	struct journal_region region;
-	struct journal_place end;  /* where the next batch goes */
-	uint64_t retained;         /* position from which batches are kept */
-	uint64_t newest;           /* position of the newest superblock's tail */
-	uint64_t retained_blocks;  /* from `retained` to `end` */
-	uint64_t newest_blocks;    /* from `newest` to `end` */
+	struct journal_place end; /* where the next batch goes */
+	uint64_t retained;        /* position from which batches are kept */
+	uint64_t newest;          /* position of the newest superblock's tail */
+	uint64_t retained_blocks; /* from `retained` to `end` */
+	uint64_t newest_blocks;   /* from `newest` to `end` */
 	uint64_t durable;
-	uint64_t epoch;            /* of this opening; end.epoch is that of before */
-	bool is_open;              /* the opening batch of this epoch is written, end.epoch == epoch */
-	bool no_flush;             /* a sync leaves its flush to the host */
+	uint64_t epoch; /* of this opening; end.epoch is that of before */
+	bool is_open;   /* the opening batch of this epoch is written, end.epoch == epoch */
+	bool no_flush;  /* a sync leaves its flush to the host */
 
 	/* What a batch records of the volume. */
 	void (*counters)(void *context, uint64_t *out_generation, uint64_t *out_next_object,

@@ -185,8 +185,7 @@ void journal_encode_run(struct writer *w, struct run run);
 void journal_encode_data(
 	struct writer *w, uint64_t addr, uint32_t blocks, const uint64_t *checksums);
 /* The piece that begins at byte `at`, the last one, goes on for so many blocks. */
-void journal_extend_data(
-	struct writer *w, size_t at, uint32_t blocks, const uint64_t *checksums);
+void journal_extend_data(struct writer *w, size_t at, uint32_t blocks, const uint64_t *checksums);
 void journal_encode_message(struct writer *w, const struct journal_message *message);
 
 /* The next transaction of a batch; all that it holds is well-formed. COP_EFORMAT. */

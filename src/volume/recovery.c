@@ -4,12 +4,11 @@
  *   read      the chain of batches from the predecessor's tail, what of it was durable, whether
  *             anything was lost to damage, whether the data above is there
  *   secure    what is to be replayed and was not known durable is written again, with identical
- *             bytes, and flushed. [A device may have forgotten what a failed flush should have saved,
- *             while its cache still reads back; the next flush "succeeds".]
- *   open      an opening batch begins a new epoch at the stop, durable before anything else
- *   claim     every run that the chain names is set aside. [Else a node shadowed in replay takes the
- *             block where a later message's data lies.]
- *   replay    exactly once, from the trees of the newest superblock
+ *             bytes, and flushed. [A device may have forgotten what a failed flush should have
+ * saved, while its cache still reads back; the next flush "succeeds".] open      an opening batch
+ * begins a new epoch at the stop, durable before anything else claim     every run that the chain
+ * names is set aside. [Else a node shadowed in replay takes the block where a later message's data
+ * lies.] replay    exactly once, from the trees of the newest superblock
  *
  * A crash anywhere in it starts over, and gives the same state: the batches are still there, the
  * trees have not changed on the device. An opening for reading does without secure and open, and
@@ -196,8 +195,7 @@ static int
 rewrite_data(void *context, const struct journal_tx *tx)
 {
 	struct rewrite *rewrite = context;
-	struct reader r =
-		reader_over(tx->first_data, (size_t)(tx->first_message - tx->first_data));
+	struct reader r = reader_over(tx->first_data, (size_t)(tx->first_message - tx->first_data));
 	int err = 0;
 
 	for (uint32_t i = 0; err == 0 && i < tx->data; i++) {
@@ -317,8 +315,7 @@ begin_epoch(struct volume *volume, const struct recovery *recovery, uint64_t epo
 	header.previous_epoch = after.epoch;
 	header.previous_sequence = after.sequence - 1;
 	header.durable = header.previous_sequence;
-	journal_counters(
-		volume, &header.generation, &header.next_object, &header.next_job);
+	journal_counters(volume, &header.generation, &header.next_object, &header.next_job);
 	batch_encode(&header, block);
 	err = device_write(volume->dev, recovery->region.addr + at.position, block, 1);
 	free(block);

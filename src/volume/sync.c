@@ -60,8 +60,8 @@ volume_tick(struct volume *volume)
 	if (!volume->journal)
 		return 0;
 	mutex_lock(&volume->state);
-	wants_checkpoint = is_due_locked(
-		&volume->checkpoint_due_ns, is_dirty, now, checkpoint_after_ns);
+	wants_checkpoint =
+		is_due_locked(&volume->checkpoint_due_ns, is_dirty, now, checkpoint_after_ns);
 	wants_sync = is_due_locked(&volume->sync_due_ns, needs_sync, now, sync_after_ns);
 	is_idle = volume->ticked_transactions == transactions;
 	volume->ticked_transactions = transactions;

@@ -162,8 +162,7 @@ add_message(struct tx *tx, const struct journal_message *from)
 	assert(from->key.bytes <= TREE_KEY_BYTES_MAX);
 	assert(from->value.bytes <= tree_value_bytes_max(tx->volume->env.node_bytes));
 
-	bytes = malloc(
-		from->key.bytes + from->value.bytes + from->from.bytes + from->until.bytes);
+	bytes = malloc(from->key.bytes + from->value.bytes + from->from.bytes + from->until.bytes);
 	if (!bytes)
 		return fail(COP_ENOMEM, "message");
 	at = append_view(bytes, from->key);
@@ -187,9 +186,9 @@ add_message(struct tx *tx, const struct journal_message *from)
 int
 tx_put(struct tx *tx, struct tree_name name, struct view key, struct view value)
 {
-	return add_message(tx,
-		&(struct journal_message){
-			.op = MESSAGE_PUT, .name = name, .key = key, .value = value });
+	return add_message(
+		tx, &(struct journal_message){
+			    .op = MESSAGE_PUT, .name = name, .key = key, .value = value });
 }
 
 int
@@ -232,14 +231,13 @@ tx_bury_tree(struct tx *tx, struct tree_name name, struct view job_key, uint32_t
 	}
 	assert(job);
 	assert(root_at + ROOT_RECORD_BYTES <= job->value_bytes);
-	return add_message(tx,
-		&(struct journal_message){
-			.op = MESSAGE_BURY,
-			.name = name,
-			.key = job_key,
-			.value = message_value(job),
-			.root_at = root_at,
-		});
+	return add_message(tx, &(struct journal_message){
+				       .op = MESSAGE_BURY,
+				       .name = name,
+				       .key = job_key,
+				       .value = message_value(job),
+				       .root_at = root_at,
+			       });
 }
 
 static int
@@ -1285,8 +1283,8 @@ check_message(const struct volume *volume, const struct journal_message *message
 static int
 replay_messages(struct tx *tx, const struct journal_tx *from)
 {
-	struct reader r = reader_over(
-		from->first_message, (size_t)(from->end - from->first_message));
+	struct reader r =
+		reader_over(from->first_message, (size_t)(from->end - from->first_message));
 	int err = 0;
 
 	for (uint32_t i = 0; err == 0 && i < from->messages; i++) {

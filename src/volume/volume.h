@@ -41,8 +41,8 @@ struct volume_visit;
 
 struct volume_options {
 	bool read_only;
-	bool as_is;    /* for reading: the newest checkpoint, whatever the journal holds */
-	bool no_flush; /* leave the flush of a sync, and the last one of all, to the host */
+	bool as_is;       /* for reading: the newest checkpoint, whatever the journal holds */
+	bool no_flush;    /* leave the flush of a sync, and the last one of all, to the host */
 	bool accept_loss; /* write though damage in the journal has lost what was durable */
 	uint64_t cache_bytes;
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: the system's */
@@ -115,7 +115,7 @@ struct volume_stats {
 	uint64_t sync_flushes;
 	uint64_t sync_fua;
 	uint64_t journal_wraps;
-	uint64_t recoveries;            /* 1: this opening found a journal to replay */
+	uint64_t recoveries; /* 1: this opening found a journal to replay */
 	uint64_t replayed_transactions;
 };
 
@@ -219,8 +219,7 @@ MUST_CHECK int tx_release_node(struct tx *tx, const struct tree_pointer *pointer
  * Data that was written for this transaction, with a checksum for each block: recovery believes the
  * transaction only if they are there. Every block that was written must be told. COP_ENOMEM.
  */
-MUST_CHECK int tx_data(
-	struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums);
+MUST_CHECK int tx_data(struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums);
 
 /*
  * One step of a job that takes the dead tree `dead` apart: puts its record `value` under `job_key`

@@ -121,7 +121,7 @@ makes_a_checkpoint_when_one_is_due(void **state)
 	must(cop_poll(world.volume, &pending));
 	must(cop_stats(world.volume, &after));
 	assert_int_equal(after.checkpoints, before.checkpoints);
-	world.now_ns += INT64_C(5000000000);
+	world.now_ns += INT64_C(30000000000);
 	must(cop_poll(world.volume, &pending));
 	must(cop_stats(world.volume, &after));
 	assert_int_equal(after.checkpoints, before.checkpoints + 1);
