@@ -28,7 +28,7 @@ hit_is_allocation(uint64_t addr, uint64_t blocks)
 {
 	struct geometry geometry;
 	int err = geometry_init(&geometry, VOLUME_BLOCKS, geometry_ag_blocks(VOLUME_BLOCKS),
-		geometry_journal_blocks(VOLUME_BLOCKS));
+		WORLD_JOURNAL_BYTES / BLOCK_BYTES);
 
 	assert(err == 0);
 	for (uint64_t i = 0; i < blocks; i++) {

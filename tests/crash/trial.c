@@ -13,10 +13,14 @@ enum {
 	BASE_SEED = 11,
 	STEP_NS = 1000 * 1000 * 1000, /* the clock between two operations */
 	FOLLOW_UPS = 20,
+	FOLLOWED_FIRST = 4,
+	FOLLOWED_EVERY = 16,
+	SECOND_PART = 10, /* of the budget of a first cut */
 	SECOND_CUTS_MAX = 2,
 	TEXT_BYTES = 1024,
 	PEEKS_MAX = 200,
 	CUTS_AFTER_FAULT = 400, /* calls in which the effect of a fault is looked for */
+	CHECKPOINTS_KEPT = 4,
 };
 
 /*
@@ -233,6 +237,7 @@ struct cut {
 	uint64_t call;
 	size_t first;
 	size_t last;
+	size_t floor; /* where damage may take it back to */
 };
 
 struct trial {
@@ -249,20 +254,11 @@ struct trial {
 	struct cut *cuts; /* not yet judged */
 	size_t cut_count;
 	size_t cut_capacity;
-	struct checkpoint_range *checkpoints;
-	size_t checkpoint_count;
-	size_t checkpoint_capacity;
+	size_t floors[CHECKPOINTS_KEPT]; /* oldest state that each of the last checkpoints may hold
+					  */
 	uint64_t cuts_since_fault;
 	bool hits_allocation; /* the fault has struck the allocation tree */
 	struct rng rng;       /* which cuts get which probes */
-};
-
-/* Generations (after, to] were made while the state was one of first to last. */
-struct checkpoint_range {
-	uint64_t after;
-	uint64_t to;
-	size_t first;
-	size_t last;
 };
 
 /* What a judge knows about the cut it judges. */
@@ -275,6 +271,7 @@ struct judgement {
 	uint32_t allowed_classes; /* bits of problems that check may find */
 	bool hits_allocation;     /* groups may be closed, maybe all of them */
 	bool is_second;           /* the cut came in recovery: go no deeper */
+	bool may_refuse; /* damage may have lost what was durable: then it opens only to be read */
 
 	/* The newest checkpoint was destroyed: what is the newest now had its predecessor
 	 * overwritten, rightly. So check finds that one damaged. */
@@ -283,6 +280,7 @@ struct judgement {
 	/* Cuts of recovery and what came after it. */
 	struct history after; /* its first state is the one that was recovered */
 	size_t promised;      /* state of it that a sync has made durable */
+	uint64_t new_states;  /* of this cut, found by recovery so far */
 	struct cut second[SECOND_CUTS_MAX];
 	size_t second_count;
 	uint64_t calls;
@@ -468,8 +466,8 @@ judge_second_cuts(struct judgement *first, struct enumerate_run *run)
 		struct judgement second = *first;
 		struct enumerate_result result = { 0 };
 		struct enumerate_options options = {
-			.runs_max = trial->options->runs_max,
-			.samples = trial->options->samples,
+			.runs_max = trial->options->runs_max / SECOND_PART,
+			.samples = trial->options->samples / SECOND_PART,
 			.seed = first->second[i].call,
 			.seen = trial->options->seen,
 			.judge = judge,
@@ -503,6 +501,18 @@ judge_second_cuts(struct judgement *first, struct enumerate_run *run)
 	}
 }
 
+/*
+ * Most states of a cut differ in what of a torn batch is there, which recovery discards: the first
+ * few are gone on with, and some of the others.
+ */
+static bool
+is_followed(struct judgement *judgement)
+{
+	uint64_t number = judgement->new_states++;
+
+	return judgement->trial->replay || number < FOLLOWED_FIRST || number % FOLLOWED_EVERY == 0;
+}
+
 static bool
 judge_open_volume(struct judgement *judgement, struct world *world, struct sim_medium *medium,
 	struct enumerate_run *run)
@@ -514,7 +524,7 @@ judge_open_volume(struct judgement *judgement, struct world *world, struct sim_m
 		world_abandon(world);
 		return sound;
 	}
-	if (!sound || judgement->is_second) {
+	if (!sound || judgement->is_second || !is_followed(judgement)) {
 		world_abandon(world);
 		return sound;
 	}
@@ -532,6 +542,26 @@ has_write_fault(const struct trial *trial)
 	return trial->scenario.fault == FAULT_LOSE || trial->scenario.fault == FAULT_MISDIRECT;
 }
 
+/* The damage has cost durable work, and writing was refused: what is left can be read. */
+static bool
+judge_for_reading(struct judgement *judgement, struct sim_medium *medium,
+	const struct world_options *options, struct enumerate_run *run)
+{
+	struct world_options reading = *options;
+	struct world world;
+	size_t state;
+	bool sound;
+
+	reading.read_only = true;
+	if (world_open(&world, medium, &reading) != 0) {
+		enumerate_blame(run, "opening for reading: %s", cop_error_text());
+		return false;
+	}
+	sound = find_state(judgement, &world, run, &state);
+	world_abandon(&world);
+	return sound;
+}
+
 /* enumerate_judge: recovers from a crash state as any user would. */
 static bool
 judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
@@ -543,6 +573,7 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	};
 	struct world world;
 	bool sound;
+	int err;
 
 	judgement->after = (struct history){ 0 };
 	judgement->promised = 0;
@@ -555,7 +586,10 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 		return false;
 	if (!judgement->is_second && !has_write_fault(judgement->trial))
 		sim_set_hook(medium, before_second_call, judgement);
-	if (world_open(&world, medium, &options) != 0) {
+	err = world_open(&world, medium, &options);
+	if (err_is_damage(err) && judgement->may_refuse) {
+		sound = judge_for_reading(judgement, medium, &options, run);
+	} else if (err) {
 		enumerate_blame(run, "recovery: %s", cop_error_text());
 		sound = false;
 	} else {
@@ -616,13 +650,15 @@ judge_medium(struct trial *trial, struct sim_medium *medium, struct judgement *j
 
 /* What a fault of the medium during the run may have cost. */
 static void
-allow_for_fault(const struct trial *trial, struct judgement *judgement)
+allow_for_fault(const struct trial *trial, const struct cut *cut, struct judgement *judgement)
 {
 	if (trial->scenario.fault != FAULT_LOSE && trial->scenario.fault != FAULT_MISDIRECT)
 		return;
 	judgement->allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS;
 	judgement->allowed_classes = UINT32_MAX;
 	judgement->hits_allocation = trial->hits_allocation;
+	judgement->first = cut->floor;
+	judgement->may_refuse = true;
 }
 
 static int
@@ -632,7 +668,7 @@ judge_plain(struct trial *trial, const struct cut *cut)
 		.trial = trial, .history = &trial->history, .first = cut->first, .last = cut->last
 	};
 
-	allow_for_fault(trial, &judgement);
+	allow_for_fault(trial, cut, &judgement);
 	return judge_medium(trial, cut->medium, &judgement);
 }
 
@@ -666,10 +702,11 @@ judge_flipped(struct trial *trial, const struct cut *cut)
 	struct judgement judgement = {
 		.trial = trial,
 		.history = &trial->history,
-		.first = cut->first,
+		.first = cut->floor,
 		.last = cut->last,
 		.allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS,
 		.allowed_classes = UINT32_MAX,
+		.may_refuse = true,
 	};
 	struct sim_medium *medium = NULL;
 	struct sim_medium *look = NULL;
@@ -691,64 +728,53 @@ judge_flipped(struct trial *trial, const struct cut *cut)
 	return err;
 }
 
-/* Destroys every copy of the newest durable superblock; *out_previous is the one before it. */
+/* Destroys every copy of the newest durable superblock. False: it is the only one. */
 static int
-destroy_newest(struct sim_medium *medium, struct superblock *out_previous)
+destroy_newest(struct sim_medium *medium, bool *out_has_previous)
 {
 	static const uint8_t zeros[BLOCK_BYTES];
 	struct superblock newest;
+	struct superblock previous;
 	struct geometry geometry;
 	struct device *dev = NULL;
 	int err = sim_open(medium, DEVICE_READ_ONLY, &dev);
 
 	if (err)
 		return err;
-	err = volume_find_superblock(dev, &newest, out_previous);
+	err = volume_find_superblock(dev, &newest, &previous);
 	device_close(dev);
 	if (!err)
 		err = geometry_init(
 			&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks);
 	for (uint32_t place = 0; !err && place < geometry_superblock_places(&geometry); place++)
 		err = sim_poke(medium, geometry_superblock(&geometry, place, newest.slot), zeros);
+	if (!err)
+		*out_has_previous = previous.generation != 0;
 	return err;
 }
 
-/* The states in which checkpoint `generation` may have been made; false: it is not known. */
-static bool
-find_checkpoint(const struct trial *trial, uint64_t generation, struct judgement *judgement)
-{
-	for (size_t i = 0; i < trial->checkpoint_count; i++) {
-		const struct checkpoint_range *range = &trial->checkpoints[i];
-
-		if (generation <= range->after || generation > range->to)
-			continue;
-		judgement->first = range->first;
-		judgement->last = range->last;
-		return range->first >= trial->history.first;
-	}
-	return false;
-}
-
+/* The journal is kept from the predecessor's tail: nothing is lost. */
 static int
 judge_fallback(struct trial *trial, const struct cut *cut)
 {
 	struct judgement judgement = {
 		.trial = trial,
 		.history = &trial->history,
+		.first = cut->first,
+		.last = cut->last,
 		.allowed_classes = SUPERBLOCK_CLASSES,
 		.is_fallback = true,
 	};
 	struct sim_medium *medium = NULL;
-	struct superblock previous;
+	bool has_previous = false;
 	int err = sim_clone(cut->medium, &medium);
 
 	if (err)
 		return err;
 	sim_power_off(medium);
 	sim_power_on(medium, sim_choose_oldest, NULL);
-	err = destroy_newest(medium, &previous);
-	if (!err && previous.generation != 0 &&
-		find_checkpoint(trial, previous.generation, &judgement))
+	err = destroy_newest(medium, &has_previous);
+	if (!err && has_previous)
 		err = judge_medium(trial, medium, &judgement);
 	sim_free(medium);
 	return err;
@@ -805,6 +831,7 @@ capture(struct trial *trial, struct sim_medium *medium, uint64_t call)
 		must_grow(trial->cuts, trial->cut_count, &trial->cut_capacity, sizeof *trial->cuts);
 	cut = &trial->cuts[trial->cut_count++];
 	*cut = (struct cut){ .call = call, .first = trial->acknowledged };
+	cut->floor = min_u64(trial->acknowledged, trial->floors[CHECKPOINTS_KEPT - 2]);
 	cut->last = trial->history.count; /* the state after the operation that is running */
 	if (sim_clone(medium, &cut->medium) != 0)
 		must_have(NULL);
@@ -845,33 +872,17 @@ generation_of(struct trial *trial)
 	return cop_volume_info(trial->world.volume, &info) == 0 ? info.generation : 0;
 }
 
+/* The newest checkpoint comes first, and stands for any state that the operation went through. */
 static void
-note_checkpoints(struct trial *trial, uint64_t before)
+note_checkpoint(struct trial *trial, uint64_t before)
 {
-	uint64_t now = generation_of(trial);
+	size_t state = trial->history.count - 2;
 
-	if (now == before)
-		return;
-	trial->checkpoints = must_grow(trial->checkpoints, trial->checkpoint_count,
-		&trial->checkpoint_capacity, sizeof *trial->checkpoints);
-	trial->checkpoints[trial->checkpoint_count++] = (struct checkpoint_range){
-		.after = before,
-		.to = now,
-		.first = trial->history.count - 2,
-		.last = trial->history.count - 1,
-	};
-}
-
-/* The oldest state that a checkpoint before the newest may stand for. */
-static size_t
-oldest_needed(const struct trial *trial)
-{
-	size_t kept = 4;
-
-	if (trial->checkpoint_count < kept)
-		return trial->history.first;
-	return min_u64(
-		trial->acknowledged, trial->checkpoints[trial->checkpoint_count - kept].first);
+	for (uint64_t now = generation_of(trial); now != before; before++) {
+		memmove(trial->floors + 1, trial->floors,
+			(CHECKPOINTS_KEPT - 1) * sizeof trial->floors[0]);
+		trial->floors[0] = state;
+	}
 }
 
 static bool
@@ -902,13 +913,14 @@ run_next(struct trial *trial, struct workload *workload, struct sim_medium *medi
 	}
 	if (!sim_is_on(medium))
 		return false;
-	note_checkpoints(trial, before);
+	note_checkpoint(trial, before);
 	if (answer == ANSWER_RIGHT && (op.type == OP_SYNC || op.type == OP_SETTLE)) {
 		trial->acknowledged = trial->history.count - 1;
 		trial->is_capturing = true;
 	}
 	*out_err = judge_cuts(trial);
-	history_forget(&trial->history, oldest_needed(trial));
+	history_forget(
+		&trial->history, min_u64(trial->acknowledged, trial->floors[CHECKPOINTS_KEPT - 1]));
 	if (trial->cuts_since_fault > CUTS_AFTER_FAULT)
 		return false;
 	return *out_err == 0 && !trial->options->is_over(trial->options->context);
@@ -1009,7 +1021,6 @@ trial_run(const struct trial_options *options, const struct scenario *scenario, 
 	sim_set_hook(medium, NULL, NULL);
 	history_fini(&trial->history);
 	free(trial->cuts);
-	free(trial->checkpoints);
 	workload_free(workload);
 	sim_free(medium);
 	free(trial);

@@ -11,8 +11,10 @@
  * some are cut as well (depth 2). Cuts are also combined with one fault of the medium:
  *
  *   a flipped bit, a lost or misdirected write    content may be unreadable, never wrong; all that
- *                                                 has two copies is there
- *   every copy of the newest superblock gone      exactly the checkpoint before it
+ *                                                 has two copies is there; what only the journal
+ *                                                 held may be gone, and if that was known durable,
+ *                                                 the volume opens only to be read
+ *   every copy of the newest superblock gone      nothing is lost
  */
 
 #include "crash/scenario.h"

@@ -35,6 +35,7 @@ world_format(struct sim_medium *medium, uint64_t seed)
 
 	if (err)
 		return err;
+	options.journal_bytes = WORLD_JOURNAL_BYTES;
 	rng_seed(&world.rng, seed);
 	err = cop_format_sourced_on(world.dev, &options, &sources);
 	device_close(world.dev);

@@ -21,7 +21,7 @@ struct world {
 	struct cop_volume *volume; /* owned */
 };
 
-enum { WORLD_BYTES = 8 << 20 };
+enum { WORLD_BYTES = 8 << 20, WORLD_JOURNAL_BYTES = 256 << 10 };
 
 /* An empty volume as large as the medium. */
 MUST_CHECK int world_format(struct sim_medium *medium, uint64_t seed);
