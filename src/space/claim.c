@@ -3,8 +3,9 @@
  * be allocated before it allocates anything.
  *
  * Held blocks are kept where those are kept that P uses and N does not: in the opening map of their
- * AG, and for as long. Where the bitmap of P is lost, that map has every block that N leaves free;
- * what the journal names was free in both when it was handed out, so it is claimed out of the map.
+ * AG, and for as long. Where the bitmap of P is lost, that map has every block that N leaves free.
+ * What is claimed may lie in the map: it was free when it was handed out, so either P does not use
+ * it, or a successor of N had been durable, which is lost, and P is no longer whole.
  */
 
 #include "base/num.h"
@@ -14,13 +15,6 @@
 #include <stdlib.h>
 
 /* ---- Claiming ------------------------------------------------------------------------------- */
-
-/* Blocks that only the loss of P's bitmap keeps from being allocated. */
-static bool
-is_set_aside_in_doubt(const struct space_ag *ag, uint32_t first, uint32_t count)
-{
-	return ag->previous_is_lost && ag->opening && bitmap_is_set(ag->opening, first, count);
-}
 
 /* Blocks of an opening map cease to be in it; they stay busy. */
 static void
@@ -47,6 +41,7 @@ claim(struct space *space, struct run run)
 	uint64_t index = run.addr / space->geometry.ag_blocks;
 	uint32_t first = (uint32_t)(run.addr % space->geometry.ag_blocks);
 	struct space_ag *ag;
+	uint32_t kept;
 	int err;
 
 	if (!space__is_run(space, run))
@@ -60,13 +55,22 @@ claim(struct space *space, struct run run)
 	if (!ag)
 		return 0;
 
-	if (is_set_aside_in_doubt(ag, first, run.blocks))
-		leave_opening(space, ag, first, run.blocks);
-	else if (bitmap_count(ag->busy, first, run.blocks) == 0)
-		space__mark_busy(space, ag, first, run.blocks);
-	else
+	kept = ag->opening ? bitmap_count(ag->opening, first, run.blocks) : 0;
+	if (bitmap_count(ag->busy, first, run.blocks) != kept)
 		return fail(COP_EFORMAT, "%" PRIu32 " blocks at %" PRIu64 " are not all free",
 			run.blocks, run.addr);
+	if (kept == run.blocks) {
+		leave_opening(space, ag, first, run.blocks);
+	} else if (kept == 0) {
+		space__mark_busy(space, ag, first, run.blocks);
+	} else {
+		for (uint32_t at = first; at < first + run.blocks; at++) {
+			if (bitmap_is_set(ag->opening, at, 1))
+				leave_opening(space, ag, at, 1);
+			else
+				space__mark_busy(space, ag, at, 1);
+		}
+	}
 	ag->reserved_blocks += run.blocks;
 	return 0;
 }

@@ -158,7 +158,7 @@ void space_unreserve_lists(struct space *space, size_t count);
  * what lies there stays readable, and space_use() and space_release() of it count nothing. The
  * trees then use what no bitmap shows; check says so, and repair builds the bitmap anew.
  *
- * COP_EFORMAT: a block of it is used, taken, held, fixed or outside of the AG. COP_EIO: its bitmap
+ * COP_EFORMAT: a block of it is used in N, taken, fixed or outside of the AG. COP_EIO: its bitmap
  * could not be read, though the next opening may. COP_ENOMEM. Then nothing has changed.
  */
 MUST_CHECK int space_claim(struct space *space, struct run run);

@@ -283,7 +283,8 @@ struct judgement {
 	uint64_t new_states;  /* of this cut, found by recovery so far */
 	struct cut second[SECOND_CUTS_MAX];
 	size_t second_count;
-	uint64_t calls;
+	bool has_flushed; /* the opening for writing has made durable what it is going to read */
+	uint64_t calls;   /* since then */
 	struct rng second_rng; /* which of them are cut */
 	struct rng rng;        /* what is done after recovery: the same in a replay */
 };
@@ -351,8 +352,14 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 	struct judgement *judgement = context;
 	const struct trial *trial = judgement->trial;
 	struct cut *cut;
-	uint64_t place = judgement->calls++;
+	uint64_t place;
 
+	/* Before that nothing was read that decides what is recovered. */
+	if (!judgement->has_flushed) {
+		judgement->has_flushed = true;
+		return;
+	}
+	place = judgement->calls++;
 	if (trial->replay) {
 		if (judgement->calls != trial->scenario.cut2)
 			return;
@@ -577,6 +584,7 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 
 	judgement->after = (struct history){ 0 };
 	judgement->promised = 0;
+	judgement->has_flushed = false;
 	judgement->calls = 0;
 	judgement->second_count = 0;
 	memset(judgement->second, 0, sizeof judgement->second);
