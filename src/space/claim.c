@@ -168,3 +168,16 @@ space_hold(struct space *space, struct run run)
 	mutex_unlock(&space->mutex);
 	return err;
 }
+
+bool
+space_give_up_previous(struct space *space)
+{
+	bool has_some;
+
+	mutex_lock(&space->mutex);
+	has_some = space->has_previous || space->opening_blocks > 0;
+	if (has_some)
+		space__forget_previous(space);
+	mutex_unlock(&space->mutex);
+	return has_some;
+}

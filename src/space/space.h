@@ -175,6 +175,12 @@ void space_unclaim(struct space *space, struct run run);
  */
 MUST_CHECK int space_hold(struct space *space, struct run run);
 
+/*
+ * What only P uses, or is held, can be allocated from now on; P is no longer whole. False: nothing
+ * was kept.
+ */
+bool space_give_up_previous(struct space *space);
+
 /* ---- Nodes ---------------------------------------------------------------------------------- */
 
 /*

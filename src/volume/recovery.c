@@ -363,6 +363,11 @@ replay_one(void *context, const struct journal_tx *tx)
 
 	if (err == 0)
 		err = volume__tx_replay(volume, tx);
+	/* A superblock after N was durable and is lost: it had the room that P's bitmaps keep. */
+	if (err == COP_ENOSPC && space_give_up_previous(volume->space)) {
+		err_clear();
+		err = volume__tx_replay(volume, tx);
+	}
 	if (err == COP_ENOMEM)
 		return fail_in(err, "replaying the journal: a larger cache is needed");
 	if (err == 0)

@@ -105,13 +105,14 @@ print_violation(void *context, const struct scenario *scenario, const char *text
 	free(out);
 }
 
-/* Most of the random workloads have a fault on top: a write lost or misdirected, or the power gone
- * in the middle of a call. */
+/* Most of the random workloads have a fault on top: a write lost or misdirected, a call that fails,
+ * or the power gone in the middle of one. */
 static void
 plan(const struct settings *settings, uint64_t number, struct scenario *out_scenario)
 {
-	static const enum scenario_fault faults[] = { FAULT_NONE, FAULT_LOSE, FAULT_LOSE,
-		FAULT_LOSE, FAULT_LOSE, FAULT_LOSE, FAULT_MISDIRECT, FAULT_POWER };
+	static const enum scenario_fault faults[] = { FAULT_NONE, FAULT_NONE, FAULT_LOSE,
+		FAULT_LOSE, FAULT_LOSE, FAULT_MISDIRECT, FAULT_POWER, FAULT_FAIL_WRITE,
+		FAULT_FAIL_FLUSH };
 	struct scenario *scenario = out_scenario;
 	struct rng rng;
 
@@ -250,10 +251,12 @@ print_figures(const struct worker *worker)
 
 	printf("seed %" PRIu64 ": %" PRIu64 " workloads, %" PRIu64 " cuts, %" PRIu64
 	       " cuts in recovery, %" PRIu64 " with a fault on top, %" PRIu64
-	       " recoveries in %.1f s (%.0f/s), %" PRIu64 " cuts sampled\n",
+	       " recoveries in %.1f s (%.0f/s), %" PRIu64 " cuts sampled, %" PRIu64
+	       " journal wraps\n",
 		worker->settings->seed, (uint64_t)tally->workloads, (uint64_t)tally->cuts,
 		(uint64_t)tally->second_cuts, (uint64_t)tally->probes, (uint64_t)tally->runs,
-		seconds, (double)tally->runs / seconds, (uint64_t)tally->incomplete);
+		seconds, (double)tally->runs / seconds, (uint64_t)tally->incomplete,
+		(uint64_t)tally->wraps);
 	printf("%" PRIu64 " distinct states, %" PRIu64 " violations\n", hashset_count(worker->seen),
 		(uint64_t)tally->violations);
 }

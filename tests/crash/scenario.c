@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const fault_name[] = { "none", "lose", "misdirect", "power" };
-static const char *const probe_name[] = { "none", "flip", "fallback" };
+static const char *const fault_name[] = { "none", "lose", "misdirect", "power", "failwrite",
+	"failflush" };
+static const char *const probe_name[] = { "none", "flip", "fallback", "kill" };
 
 void
 scenario_print(const struct scenario *scenario, char out[SCENARIO_TEXT_BYTES])

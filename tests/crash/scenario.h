@@ -11,10 +11,13 @@
  *                      lose:N         the N-th write was lost
  *                      misdirect:N:A  the N-th write went to block A
  *                      power:N        the power failed in the middle of changing call N + 1
+ *                      failwrite:N    the N-th write failed
+ *                      failflush:N    the N-th flush failed
  *   cut              the power was cut before this changing call of the run, 0: at its end
  *   probe            what came on top of the cut:
  *                      flip:A:B       bit B of block A flipped
  *                      fallback:0     every copy of the newest superblock was destroyed
+ *                      kill:0         only the process ended, the power stayed
  *   script           which versions of sectors survived, in the order in which recovery asked
  *   cut2, script2    the same for a second cut, during recovery and the operations after it
  */
@@ -25,8 +28,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum scenario_fault { FAULT_NONE, FAULT_LOSE, FAULT_MISDIRECT, FAULT_POWER };
-enum scenario_probe { PROBE_NONE, PROBE_FLIP, PROBE_FALLBACK };
+enum scenario_fault {
+	FAULT_NONE,
+	FAULT_LOSE,
+	FAULT_MISDIRECT,
+	FAULT_POWER,
+	FAULT_FAIL_WRITE,
+	FAULT_FAIL_FLUSH,
+};
+enum scenario_probe { PROBE_NONE, PROBE_FLIP, PROBE_FALLBACK, PROBE_KILL };
 
 struct scenario {
 	char workload[48];

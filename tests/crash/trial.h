@@ -5,16 +5,16 @@
  * trial: one workload on a simulated disk, the power cut before every changing call, every crash
  * state recovered and judged against the model.
  *
- * A recovered volume must be as the model was after some operation between the last acknowledged
- * sync and the last one issued; `check` must find nothing; and twenty more operations, a sync and
- * another check must go well on it. Of the changing calls that recovery and those operations make,
- * some are cut as well (depth 2). Cuts are also combined with one fault of the medium:
+ * Recovery may show the model as it was after some operation between the last acknowledged sync and
+ * the last one issued; judge.h says what else must hold. Cuts are also combined with one fault:
  *
  *   a flipped bit, a lost or misdirected write    content may be unreadable, never wrong; all that
  *                                                 has two copies is there; what only the journal
  *                                                 held may be gone, and if that was known durable,
  *                                                 the volume opens only to be read
  *   every copy of the newest superblock gone      nothing is lost
+ *   a failed write or flush                       nothing that was acknowledged is lost
+ *   the process killed, the power cut later       what it left counts when a sync has said so
  */
 
 #include "crash/scenario.h"
@@ -31,6 +31,7 @@ struct tally {
 	atomic_uint_fast64_t second_cuts;
 	atomic_uint_fast64_t probes;
 	atomic_uint_fast64_t violations;
+	atomic_uint_fast64_t wraps;      /* of the journals of workloads */
 	atomic_uint_fast64_t incomplete; /* cuts with more scripts than the budget */
 };
 

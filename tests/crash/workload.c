@@ -13,6 +13,11 @@ enum {
 	SHAPE_OPS_MAX = 4,
 	SHAPE_COUNT_MAX = 128,
 	RANDOM_EVERY = 4,
+	FULL_EVERY = 3,
+	LAPS_EVERY = 4, /* of those that are not pairs */
+	LAPS_OPS = 1000,
+	LAPS_WINDOW = 64, /* operations, of which the first few have their calls cut */
+	LAPS_CUT = 6,
 };
 
 /* ---- The fixture ---------------------------------------------------------------------------- */
@@ -364,22 +369,40 @@ static const struct weight weights[] = {
 	{ OP_POLL, 2 },
 };
 
+/* What goes through the journal fast: little is changed, and most of it without data. */
+static const struct weight laps_weights[] = {
+	{ OP_CREATE, 20 },
+	{ OP_WRITE, 6 },
+	{ OP_UNLINK, 15 },
+	{ OP_RENAME, 12 },
+	{ OP_SET_ATTR, 10 },
+	{ OP_XATTR_SET, 4 },
+	{ OP_SYNC, 60 },
+	{ OP_POLL, 16 },
+};
+
 static enum op_type
-draw_type(struct rng *rng, struct oracle *model)
+draw_weighted(struct rng *rng, const struct weight *from, size_t count)
 {
 	uint32_t sum = 0;
 	uint64_t at;
 
-	if (oracle_path_count(model) > OBJECTS_WANTED && rng_below(rng, 4) == 0)
-		return OP_UNLINK;
-	for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
-		sum += weights[i].weight;
+	for (size_t i = 0; i < count; i++)
+		sum += from[i].weight;
 	at = rng_below(rng, sum);
 	for (size_t i = 0;; i++) {
-		if (at < weights[i].weight)
-			return weights[i].type;
-		at -= weights[i].weight;
+		if (at < from[i].weight)
+			return from[i].type;
+		at -= from[i].weight;
 	}
+}
+
+static enum op_type
+draw_type(struct rng *rng, struct oracle *model)
+{
+	if (oracle_path_count(model) > OBJECTS_WANTED && rng_below(rng, 4) == 0)
+		return OP_UNLINK;
+	return draw_weighted(rng, weights, ARRAY_COUNT(weights));
 }
 
 static void
@@ -403,13 +426,13 @@ draw_xattr(struct rng *rng, struct op *op)
 		op->flags = rng_below(rng, 2) ? COP_XATTR_CREATE : COP_XATTR_REPLACE;
 }
 
-void
-workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
+static void
+draw_op(struct rng *rng, struct oracle *model, enum op_type type, struct op *out_op)
 {
 	struct op *op = out_op;
 	uint32_t kind = rng_below(rng, 10) == 0 ? 0 : COP_FILE;
 
-	*op = (struct op){ .type = draw_type(rng, model), .seed = rng_next(rng) };
+	*op = (struct op){ .type = type, .seed = rng_next(rng) };
 	switch (op->type) {
 	case OP_CREATE:
 	case OP_ALLOCATE:
@@ -459,9 +482,15 @@ workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
 		op->bytes = rng_below(rng, 4) == 0 ? 0 : draw_offset(rng);
 }
 
+void
+workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
+{
+	draw_op(rng, model, draw_type(rng, model), out_op);
+}
+
 /* ---- Workloads ------------------------------------------------------------------------------ */
 
-enum workload_kind { FIXTURE, PAIR, RANDOM };
+enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS };
 
 struct workload {
 	enum workload_kind kind;
@@ -471,8 +500,9 @@ struct workload {
 	struct op ops[2 * SHAPE_OPS_MAX + 2];
 	size_t count;
 
-	/* Random. */
+	/* Random, laps. */
 	struct rng rng;
+	bool is_full; /* most of the volume is taken before anything else */
 };
 
 struct workload *
@@ -512,6 +542,11 @@ workload_create(const char *name, uint64_t seed, struct workload **out_workload)
 		rng_seed(&workload->rng, seed * UINT64_C(1000003) + a);
 		workload->count =
 			RANDOM_OPS_MIN + rng_below(&workload->rng, RANDOM_OPS_MAX - RANDOM_OPS_MIN);
+		workload->is_full = rng_below(&workload->rng, FULL_EVERY) == 0;
+	} else if (sscanf(name, "laps.%" SCNu64, &a) == 1) {
+		workload->kind = LAPS;
+		rng_seed(&workload->rng, seed * UINT64_C(1000033) + a);
+		workload->count = LAPS_OPS;
 	} else {
 		free(workload);
 		return fail(COP_EINVAL, "no such workload: %s", name);
@@ -526,6 +561,25 @@ workload_free(struct workload *workload)
 	free(workload);
 }
 
+static void
+draw_lap_op(struct rng *rng, struct oracle *model, struct op *out_op)
+{
+	enum op_type type = draw_weighted(rng, laps_weights, ARRAY_COUNT(laps_weights));
+
+	if (oracle_path_count(model) > OBJECTS_WANTED && rng_below(rng, 4) == 0)
+		type = OP_UNLINK;
+	draw_op(rng, model, type, out_op);
+	if (type == OP_WRITE || type == OP_XATTR_SET)
+		out_op->bytes = 1 + out_op->bytes % 300;
+}
+
+/* Free space gets scarce: what replay allocates comes close to what the journal names. */
+static void
+draw_filling(struct rng *rng, struct op *out_op)
+{
+	*out_op = (struct op)PREALLOCATE("/extents", 0, (4 << 20) + rng_below(rng, 7 << 18), 1);
+}
+
 bool
 workload_next(struct workload *workload, struct oracle *model, struct op *out_op)
 {
@@ -537,14 +591,24 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 		return false;
 	if (workload->kind == PAIR)
 		*out_op = workload->ops[index];
+	else if (workload->kind == LAPS)
+		draw_lap_op(&workload->rng, model, out_op);
+	else if (workload->is_full && index == 0)
+		draw_filling(&workload->rng, out_op);
 	else
 		workload_draw(&workload->rng, model, out_op);
 	return true;
 }
 
+bool
+workload_is_cut(const struct workload *workload)
+{
+	return workload->kind != LAPS || workload->done % LAPS_WINDOW < LAPS_CUT;
+}
+
 /*
- * Every fourth is random until all pairs are through. Multiplying by a number without a common
- * factor visits every pair once, in no order.
+ * Every fourth is random, or laps, until all pairs are through. Multiplying by a number without a
+ * common factor visits every pair once, in no order.
  */
 void
 workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
@@ -559,5 +623,6 @@ workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
 		snprintf(out, out_bytes, "pair.%" PRIu64 ".%" PRIu64 ".%" PRIu64, pair / 2 / SHAPES,
 			pair / 2 % SHAPES, pair % 2);
 	else
-		snprintf(out, out_bytes, "random.%" PRIu64, number);
+		snprintf(out, out_bytes, "%s.%" PRIu64,
+			number / RANDOM_EVERY % LAPS_EVERY == 0 ? "laps" : "random", number);
 }

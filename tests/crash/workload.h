@@ -9,7 +9,9 @@
  *
  *   pair.A.B.M     shape A, then shape B of the list of shapes, then a sync; with M 1 a sync
  *                  between them too
- *   random.N       hundreds of operations with many syncs, all drawn from the seed and N
+ *   random.N       hundreds of operations with many syncs, all drawn from the seed and N; some
+ * begin with most of the volume taken laps.N         a thousand small ones, synced one by one, so
+ * that the journal goes round; the power is cut only now and then
  */
 
 #include "support/oracle.h"
@@ -28,6 +30,9 @@ void workload_free(struct workload *workload);
  * ones look there for what can be done.
  */
 bool workload_next(struct workload *workload, struct oracle *model, struct op *out_op);
+
+/* Is the power to be cut in the operation that workload_next() gave last? */
+bool workload_is_cut(const struct workload *workload);
 
 /* The name of workload `number`: all pairs, shuffled, with random ones among them and after them.
  */

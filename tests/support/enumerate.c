@@ -112,9 +112,10 @@ run_once(struct sim_medium *medium, const struct enumerate_options *options,
 	run->settled = false;
 	run->is_new = false;
 	run->blame[0] = 0;
-	sim_power_off(run->medium);
-	sim_power_on(run->medium, choose, run);
-
+	if (!options->keeps_power) {
+		sim_power_off(run->medium);
+		sim_power_on(run->medium, choose, run);
+	}
 	sound = options->judge(options->context, run->medium, run);
 	result->runs++;
 	result->distinct += enumerate_settle(run);

@@ -58,6 +58,7 @@ struct enumerate_options {
 	uint64_t runs_max;    /* of the exhaustive walk */
 	uint64_t samples;     /* scripts at random when that was not enough */
 	uint64_t seed;        /* of the samples */
+	bool keeps_power;     /* only the process ended: there is one state, the present one */
 	struct hashset *seen; /* borrowed: distinct states are counted here */
 	enumerate_judge judge;
 

@@ -339,6 +339,25 @@ holds_until_the_next_superblock(void **state)
 	world_fini(&world);
 }
 
+static void
+gives_up_what_the_previous_checkpoint_kept(void **state)
+{
+	struct world world;
+	uint64_t free_blocks;
+
+	(void)state;
+	world_init(&world, 2048, 1, 1);
+	world_checkpoint(&world);
+	reopen(&world);
+	free_blocks = space_available_blocks(world.space);
+	hold(&world, (struct run){ 1120, 10 });
+	assert_int_equal(space_available_blocks(world.space), free_blocks - 10);
+	assert_true(space_give_up_previous(world.space));
+	assert_int_equal(space_available_blocks(world.space), free_blocks);
+	assert_false(space_give_up_previous(world.space));
+	world_fini(&world);
+}
+
 /* A volume with one checkpoint has no P; what is held is given back all the same. */
 static void
 holds_without_a_previous_checkpoint(void **state)
@@ -494,6 +513,7 @@ main(void)
 		cmocka_unit_test(claims_where_the_previous_bitmap_is_lost),
 		cmocka_unit_test(holds_until_the_next_superblock),
 		cmocka_unit_test(holds_without_a_previous_checkpoint),
+		cmocka_unit_test(gives_up_what_the_previous_checkpoint_kept),
 		cmocka_unit_test(counts_once_what_waits_already),
 		cmocka_unit_test(refuses_to_hold_past_the_end),
 		cmocka_unit_test(changes_nothing_without_memory),
