@@ -104,17 +104,14 @@ what_is_wrong(const struct batch_header *header)
 	return NULL;
 }
 
-void
-batch_encode(const struct batch_header *header, uint8_t *batch)
+/* Behind the header all is in place. */
+static void
+encode_header(const struct batch_header *header, uint8_t *batch)
 {
 	size_t bytes = (size_t)header->blocks * COP_BLOCK_BYTES;
-	size_t used = BATCH_HEADER_BYTES + (size_t)header->bytes;
 
 	assert(!what_is_wrong(header));
-	assert(used <= bytes);
-
 	memset(batch, 0, BATCH_HEADER_BYTES);
-	memset(batch + used, 0, bytes - used);
 	memcpy(batch + AT_MAGIC, magic, sizeof magic);
 	put_le16(batch + AT_VERSION, BATCH_VERSION);
 	put_le16(batch + AT_FLAGS, header->flags);
@@ -134,6 +131,25 @@ batch_encode(const struct batch_header *header, uint8_t *batch)
 	put_le64(batch + AT_WHOLE_CHECKSUM,
 		checksum64(batch + BATCH_HEADER_BYTES, bytes - BATCH_HEADER_BYTES));
 	put_le64(batch + AT_CHECKSUM, checksum64(batch + AT_MAGIC, BATCH_HEADER_BYTES - AT_MAGIC));
+}
+
+void
+batch_encode(const struct batch_header *header, uint8_t *batch)
+{
+	size_t bytes = (size_t)header->blocks * COP_BLOCK_BYTES;
+	size_t used = BATCH_HEADER_BYTES + (size_t)header->bytes;
+
+	assert(used <= bytes);
+	memset(batch + used, 0, bytes - used);
+	encode_header(header, batch);
+}
+
+void
+batch_encode_over(const struct batch_header *header, uint8_t *block)
+{
+	assert(header->blocks == 1 && header->bytes == 0);
+	memset(block, 0, BATCH_SECTOR_BYTES);
+	encode_header(header, block);
 }
 
 static bool

@@ -76,6 +76,7 @@
 
 enum {
 	BATCH_HEADER_BYTES = 192,
+	BATCH_SECTOR_BYTES = 512, /* written whole or not at all */
 	BATCH_VERSION = 1,
 	TX_HEADER_BYTES = 20,
 	TX_RUN_BYTES = 12,
@@ -110,6 +111,14 @@ struct batch_header {
  * end, checksums, header. `header->blocks` must be what `header->bytes` needs (a pad: any number).
  */
 void batch_encode(const struct batch_header *header, uint8_t *batch);
+
+/*
+ * A batch without transactions over a block that may hold a torn one: behind its first sector all
+ * stays as it is, so that no power cut leaves anything but the one or the other. [The zeros of a
+ * batch written in full can complete a torn one, whose own end is zeros: what one recovery has
+ * discarded the next would accept.]
+ */
+void batch_encode_over(const struct batch_header *header, uint8_t *block);
 
 /* Blocks of a batch with so many bytes of transactions. */
 uint32_t batch_blocks(uint64_t bytes);

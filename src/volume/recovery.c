@@ -54,8 +54,8 @@ look_behind_tail(struct volume *volume, const struct journal_region *region, boo
 	if (err == 0)
 		err = batch_decode_header(
 			block, region->uuid, tail.position, region->blocks, &header);
-	*out_follows = err == 0 && (header.flags & BATCH_OPENING) &&
-		       header.previous_epoch == tail.epoch &&
+	*out_follows = err == 0 && !planted(PLANT_CLEAN_MARK_KEPT) &&
+		       (header.flags & BATCH_OPENING) && header.previous_epoch == tail.epoch &&
 		       header.previous_sequence + 1 == tail.sequence;
 	free(block);
 	if (err == COP_ENOMEM)
@@ -316,8 +316,11 @@ begin_epoch(struct volume *volume, const struct recovery *recovery, uint64_t epo
 	header.previous_sequence = after.sequence - 1;
 	header.durable = header.previous_sequence;
 	journal_counters(volume, &header.generation, &header.next_object, &header.next_job);
-	batch_encode(&header, block);
-	err = device_write(volume->dev, recovery->region.addr + at.position, block, 1);
+	err = device_read(volume->dev, recovery->region.addr + at.position, block, 1);
+	if (err == 0) {
+		batch_encode_over(&header, block);
+		err = device_write(volume->dev, recovery->region.addr + at.position, block, 1);
+	}
 	free(block);
 	if (err == 0)
 		err = device_flush(volume->dev);

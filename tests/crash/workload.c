@@ -15,8 +15,8 @@ enum {
 	RANDOM_EVERY = 4,
 	FULL_EVERY = 3,
 	LAPS_EVERY = 4, /* of those that are not pairs */
-	LAPS_OPS = 1000,
-	LAPS_WINDOW = 64, /* operations, of which the first few have their calls cut */
+	LAPS_OPS = 3000,
+	LAPS_WINDOW = 256, /* operations, of which the first few have their calls cut */
 	LAPS_CUT = 6,
 };
 
@@ -377,8 +377,7 @@ static const struct weight laps_weights[] = {
 	{ OP_RENAME, 12 },
 	{ OP_SET_ATTR, 10 },
 	{ OP_XATTR_SET, 4 },
-	{ OP_SYNC, 60 },
-	{ OP_POLL, 16 },
+	{ OP_POLL, 8 },
 };
 
 static enum op_type
@@ -561,11 +560,16 @@ workload_free(struct workload *workload)
 	free(workload);
 }
 
+/* A sync after each, but now and then after two. */
 static void
-draw_lap_op(struct rng *rng, struct oracle *model, struct op *out_op)
+draw_lap_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_op)
 {
 	enum op_type type = draw_weighted(rng, laps_weights, ARRAY_COUNT(laps_weights));
 
+	if (index % 2 == 1 && rng_below(rng, 8) > 0) {
+		*out_op = (struct op){ .type = OP_SYNC };
+		return;
+	}
 	if (oracle_path_count(model) > OBJECTS_WANTED && rng_below(rng, 4) == 0)
 		type = OP_UNLINK;
 	draw_op(rng, model, type, out_op);
@@ -592,7 +596,7 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 	if (workload->kind == PAIR)
 		*out_op = workload->ops[index];
 	else if (workload->kind == LAPS)
-		draw_lap_op(&workload->rng, model, out_op);
+		draw_lap_op(&workload->rng, model, index, out_op);
 	else if (workload->is_full && index == 0)
 		draw_filling(&workload->rng, out_op);
 	else

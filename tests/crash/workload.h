@@ -10,7 +10,7 @@
  *   pair.A.B.M     shape A, then shape B of the list of shapes, then a sync; with M 1 a sync
  *                  between them too
  *   random.N       hundreds of operations with many syncs, all drawn from the seed and N; some
- * begin with most of the volume taken laps.N         a thousand small ones, synced one by one, so
+ * begin with most of the volume taken laps.N         thousands of small ones, synced one by one, so
  * that the journal goes round; the power is cut only now and then
  */
 

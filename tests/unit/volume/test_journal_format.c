@@ -514,6 +514,27 @@ turns_bad_without_room(void **state)
 	assert_false(w.bad);
 }
 
+static void
+keeps_what_an_opening_batch_is_written_over(void **state)
+{
+	uint8_t block[COP_BLOCK_BYTES];
+	struct batch_header header = sample_header();
+	struct batch_header found;
+
+	(void)state;
+	header.flags = BATCH_OPENING;
+	header.previous_epoch = 4;
+	header.previous_sequence = header.sequence - 2;
+	memset(block, 0x5a, sizeof block);
+	batch_encode_over(&header, block);
+	for (size_t i = BATCH_SECTOR_BYTES; i < COP_BLOCK_BYTES; i++)
+		assert_int_equal(block[i], 0x5a);
+	assert_int_equal(
+		batch_decode_header(block, uuid, header.position, REGION_BLOCKS, &found), 0);
+	assert_int_equal(batch_check(&found, block), 0);
+	assert_int_equal(found.sequence, header.sequence);
+}
+
 int
 main(void)
 {
@@ -526,6 +547,7 @@ main(void)
 		cmocka_unit_test(refuses_fields_that_make_no_sense),
 		cmocka_unit_test(accepts_pads_that_reach_the_end_alone),
 		cmocka_unit_test(knows_the_longest_batch),
+		cmocka_unit_test(keeps_what_an_opening_batch_is_written_over),
 		cmocka_unit_test(gives_back_a_transaction),
 		cmocka_unit_test(refuses_every_truncation),
 		cmocka_unit_test(refuses_transactions_that_make_no_sense),
