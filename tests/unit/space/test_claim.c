@@ -157,20 +157,20 @@ refuses_what_is_not_free(void **state)
 	hold(&world, (struct run){ 1120, 10 });
 
 	const struct run bad[] = {
-		{ 0, 1 },                     /* a superblock */
-		{ 20, 5 },                    /* the journal */
-		{ 256, 1 },                   /* the parameters of an AG */
-		{ 1020, 10 },                 /* over the border of two AGs */
-		{ 2047, 2 },                  /* past the end */
-		{ 2048, 1 },                  /* all of it */
-		{ UINT64_MAX, UINT32_MAX },   /* and beyond */
-		{ 300, UINT32_MAX },          /* or too long */
-		{ used.addr, used.blocks },   /* used */
-		{ used.addr - 1, 2 },         /* used in part */
-		{ used.addr + 9, 2 },         /* at the other end */
-		{ taken.addr + 5, 1 },        /* handed out */
-		{ 1100, 10 },                 /* claimed */
-		{ 1095, 20 },                 /* around what is claimed */
+		{ 0, 1 },                   /* a superblock */
+		{ 20, 5 },                  /* the journal */
+		{ 256, 1 },                 /* the parameters of an AG */
+		{ 1020, 10 },               /* over the border of two AGs */
+		{ 2047, 2 },                /* past the end */
+		{ 2048, 1 },                /* all of it */
+		{ UINT64_MAX, UINT32_MAX }, /* and beyond */
+		{ 300, UINT32_MAX },        /* or too long */
+		{ used.addr, used.blocks }, /* used */
+		{ used.addr - 1, 2 },       /* used in part */
+		{ used.addr + 9, 2 },       /* at the other end */
+		{ taken.addr + 5, 1 },      /* handed out */
+		{ 1100, 10 },               /* claimed */
+		{ 1095, 20 },               /* around what is claimed */
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {

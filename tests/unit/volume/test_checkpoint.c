@@ -242,8 +242,8 @@ a_failed_device_call_leaves_before_or_after(void **state)
 			assert_true(after.generation == before.generation ||
 				    world_get(&world, 294) == 2);
 			for (uint32_t i = 7; i < 300; i += 7)
-				assert_true(world_get(&world, i - 7) == 2 ||
-					    world_get(&world, i) == 1);
+				assert_true(
+					world_get(&world, i - 7) == 2 || world_get(&world, i) == 1);
 			assert_int_equal(world_get(&world, 1), 1);
 			assert_int_equal(world_put(&world, 0, 3, 10), 0);
 			assert_int_equal(volume_checkpoint(world.volume), 0);

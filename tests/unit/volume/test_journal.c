@@ -126,8 +126,8 @@ scan(struct world *world)
 {
 	struct journal_chain chain;
 
-	assert_int_equal(journal_scan(world->dev, &world->region, &world->newest, &world->previous,
-				 &chain),
+	assert_int_equal(
+		journal_scan(world->dev, &world->region, &world->newest, &world->previous, &chain),
 		0);
 	assert_false(chain.is_damaged);
 	return chain;
@@ -211,7 +211,8 @@ what_is_synced_is_found_again(void **state)
 		uint64_t since = 0;
 
 		for (uint64_t j = rng_below(&rng, 5); j > 0; j--)
-			since += append(&world, 8 + rng_below(&rng, 12000), rng_below(&rng, 2) == 0);
+			since +=
+				append(&world, 8 + rng_below(&rng, 12000), rng_below(&rng, 2) == 0);
 		assert_int_equal(journal_sync(world.journal), 0);
 		if (journal_is_long(world.journal)) {
 			checkpoint(&world);

@@ -95,8 +95,8 @@ opens_while_one_set_of_superblocks_is_left(void **state)
 		}
 	}
 
-	/* Of the last set, the newest but one wins when the newest is gone; the journal has what came
-	 * after it. */
+	/* Of the last set, the newest but one wins when the newest is gone; the journal has what
+	 * came after it. */
 	for (uint32_t i = 0; i < SUPERBLOCK_RING; i++) {
 		uint32_t slot = (newest.slot + SUPERBLOCK_RING - i) % SUPERBLOCK_RING;
 
@@ -314,7 +314,7 @@ a_damaged_catalog_root_is_repaired_from_its_copy(void **state)
 }
 
 static void
-a_catalog_without_a_good_copy_is_made_again_from_the_predecessor_and_the_journal(void **state)
+a_catalog_without_a_good_copy_comes_from_the_predecessor(void **state)
 {
 	struct world world = { 0 };
 	struct superblock newest;
@@ -340,7 +340,7 @@ a_catalog_without_a_good_copy_is_made_again_from_the_predecessor_and_the_journal
 }
 
 static void
-a_catalog_without_a_good_copy_and_no_predecessor_is_an_error_that_changes_nothing(void **state)
+a_catalog_that_is_lost_is_an_error_that_changes_nothing(void **state)
 {
 	struct world world = { 0 };
 	struct superblock newest;
@@ -583,10 +583,8 @@ main(void)
 		cmocka_unit_test(refuses_generations_that_nobody_can_have_counted),
 		cmocka_unit_test(refuses_a_truncated_device),
 		cmocka_unit_test(a_damaged_catalog_root_is_repaired_from_its_copy),
-		cmocka_unit_test(
-			a_catalog_without_a_good_copy_is_made_again_from_the_predecessor_and_the_journal),
-		cmocka_unit_test(
-			a_catalog_without_a_good_copy_and_no_predecessor_is_an_error_that_changes_nothing),
+		cmocka_unit_test(a_catalog_without_a_good_copy_comes_from_the_predecessor),
+		cmocka_unit_test(a_catalog_that_is_lost_is_an_error_that_changes_nothing),
 		cmocka_unit_test(opening_survives_every_lack_of_memory),
 		cmocka_unit_test(a_reader_follows_over_many_checkpoints),
 		cmocka_unit_test(readers_never_take_the_haste_of_a_writer_for_damage),
