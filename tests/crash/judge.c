@@ -1,0 +1,435 @@
+#include "crash/judge.h"
+
+#include "base/num.h"
+#include "coppice.h"
+#include "support/enumerate.h"
+#include "support/must.h"
+#include "support/world.h"
+
+#include <stdio.h>
+
+enum {
+	STEP_NS = 1000 * 1000 * 1000, /* the clock between two operations */
+	FOLLOW_UPS = 20,
+	FOLLOWED_FIRST = 4,
+	FOLLOWED_EVERY = 16,
+	SECOND_PART = 10, /* of the budget of a first cut */
+	SECOND_CUTS_MAX = 2,
+};
+
+/*
+ * A superblock whose writing was cut short is no damage, and yet not in all its places: until two
+ * further checkpoints check may say so.
+ */
+#define SUPERBLOCK_CLASSES (1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY)
+
+/* Seeds of the openings of one medium, which must differ. */
+enum { SEED_RECOVERY = 23, SEED_SECOND = 24 };
+
+/* A cut of recovery or of what came after it. */
+struct second_cut {
+	struct sim_medium *medium; /* owned */
+	uint64_t call;
+	size_t first;
+	size_t last;
+};
+
+/* All states of one cut. */
+struct judging {
+	const struct judgement *what;
+	uint64_t new_states; /* found by recovery so far */
+
+	/* Of the state at hand. */
+	struct history after; /* its first state is the one that was recovered */
+	size_t promised;      /* state of it that a sync has made durable */
+	bool has_flushed; /* the opening for writing has made durable what it is going to read */
+	uint64_t calls;   /* since then */
+	struct second_cut second[SECOND_CUTS_MAX];
+	size_t second_count;
+	struct rng second_rng; /* which of them are cut */
+	struct rng rng;        /* what is done after recovery: the same in a replay */
+};
+
+static bool judge(void *context, struct sim_medium *medium, struct enumerate_run *run);
+
+static bool
+check_medium(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run,
+	const char *when, uint32_t allowed_classes)
+{
+	struct world_check check;
+	int err = world_check(medium, &check);
+
+	if (err) {
+		enumerate_blame(run, "%s, check: %s", when, cop_error_text());
+		return false;
+	}
+	if (!judging->what->is_fallback)
+		check.classes |= check.previous_classes;
+	if (check.classes & ~(allowed_classes | judging->what->allowed_classes)) {
+		uint32_t worst = (uint32_t)__builtin_ctz(
+			check.classes & ~(allowed_classes | judging->what->allowed_classes));
+
+		enumerate_blame(run, "%s, check finds %" PRIu64 " problems: %s", when,
+			check.problems, check.first[worst]);
+		return false;
+	}
+	return true;
+}
+
+/* The state that the volume shows; false: none that it may. */
+static bool
+find_state(
+	struct judging *judging, struct world *world, struct enumerate_run *run, size_t *out_state)
+{
+	struct snapshot *found = NULL;
+	char newest[256] = "";
+	char why[256] = "";
+	int err = snapshot_of_volume(world->volume, &found);
+
+	if (err) {
+		enumerate_blame(run, "reading the volume: %s", cop_error_text());
+		return false;
+	}
+	for (size_t state = judging->what->last + 1; state-- > judging->what->first;) {
+		if (snapshot_matches(found, oracle_snapshot(judging->what->history->models[state]),
+			    judging->what->allow, why, sizeof why)) {
+			snapshot_free(found);
+			*out_state = state;
+			return true;
+		}
+		if (state == judging->what->last)
+			snprintf(newest, sizeof newest, "%s", why);
+	}
+	enumerate_blame(run, "no state from %zu to %zu: %s; and %s", judging->what->first,
+		judging->what->last, why, newest);
+	snapshot_free(found);
+	return false;
+}
+
+/* Keeps a few of the changing calls since the power came back, each with the same chance. */
+static void
+before_second_call(void *context, struct sim_medium *medium, uint64_t call)
+{
+	struct judging *judging = context;
+	const struct judgement *what = judging->what;
+	struct second_cut *cut;
+	uint64_t place;
+
+	/* Before that nothing was read that decides what is recovered. */
+	if (!judging->has_flushed) {
+		judging->has_flushed = true;
+		return;
+	}
+	if (what->keeps_power && judging->promised == 0)
+		return;
+	place = judging->calls++;
+	if (what->is_replay) {
+		if (judging->calls != what->scenario->cut2)
+			return;
+		place = 0;
+	} else if (place >= SECOND_CUTS_MAX) {
+		place = rng_below(&judging->second_rng, judging->calls);
+		if (place >= SECOND_CUTS_MAX)
+			return;
+	}
+	(void)call;
+	cut = &judging->second[place];
+	sim_free(cut->medium);
+	*cut = (struct second_cut){ .call = judging->calls };
+	cut->last = judging->after.count;
+	cut->first = judging->promised;
+	if (sim_clone(medium, &cut->medium) != 0)
+		must_have(NULL);
+	judging->second_count = max_u64(judging->second_count, place + 1);
+}
+
+static uint32_t
+tolerance_of(const struct judging *judging)
+{
+	return (judging->what->allow ? TOLERATE_DAMAGE : 0) |
+	       (judging->what->hits_allocation ? TOLERATE_FULL : 0);
+}
+
+/* Twenty more operations, a sync and a settle, each with the answer that the model gives. */
+static bool
+go_on(struct judging *judging, struct world *world, struct enumerate_run *run)
+{
+	struct history *after = &judging->after;
+	struct op_runner runner;
+	struct op op;
+	char text[ANSWER_TEXT_BYTES];
+	enum answer_kind answer;
+	bool sound = op_runner_init(&runner, world->volume) == 0;
+
+	if (!sound)
+		enumerate_blame(run, "after recovery: %s", cop_error_text());
+	for (int i = 0; sound && i < FOLLOW_UPS + 2; i++) {
+		struct oracle *model = oracle_copy(history_newest(after));
+
+		workload_draw(&judging->rng, model, &op);
+		if (i == 0 && (judging->what->keeps_power || rng_below(&judging->rng, 2)))
+			op = (struct op){ .type = OP_SYNC };
+		if (i >= FOLLOW_UPS)
+			op = (struct op){ .type = i == FOLLOW_UPS ? OP_SYNC : OP_SETTLE };
+		world->now_ns += STEP_NS;
+		if (judging->what->is_replay)
+			history_tell(after, "after recovery", &op);
+		answer = history_run(
+			after, model, &runner, &op, world->now_ns, tolerance_of(judging), text);
+		sound = answer != ANSWER_WRONG;
+		if (!sound)
+			enumerate_blame(run, "after recovery: %s", text);
+		else if (answer == ANSWER_RIGHT && (op.type == OP_SYNC || op.type == OP_SETTLE))
+			judging->promised = after->count - 1;
+	}
+	op_runner_fini(&runner);
+	return sound;
+}
+
+static bool
+ends_well(struct judging *judging, struct world *world, struct sim_medium *medium,
+	struct enumerate_run *run)
+{
+	char why[256];
+	struct snapshot *found = NULL;
+	bool sound = snapshot_of_volume(world->volume, &found) == 0;
+
+	if (!sound) {
+		enumerate_blame(run, "after twenty more: %s", cop_error_text());
+	} else {
+		struct oracle *wanted = oracle_copy(history_newest(&judging->after));
+
+		oracle_forget_held(wanted);
+		sound = snapshot_matches(
+			found, oracle_snapshot(wanted), judging->what->allow, why, sizeof why);
+		oracle_free(wanted);
+		if (!sound)
+			enumerate_blame(run, "after twenty more: %s", why);
+	}
+	snapshot_free(found);
+	if (world_close(world) != 0 && sound && tolerance_of(judging) == 0) {
+		enumerate_blame(run, "closing after twenty more: %s", cop_error_text());
+		sound = false;
+	}
+	return sound && check_medium(judging, medium, run, "after twenty more", 0);
+}
+
+static void
+count_violation(const struct judgement *what, const char *text)
+{
+	what->options->violation(what->options->context, what->scenario, text);
+	atomic_fetch_add(&what->options->tally->violations, 1);
+}
+
+static void
+report_second(void *context, const char *script, const char *text)
+{
+	const struct judging *judging = context;
+	struct scenario *scenario = judging->what->scenario;
+
+	snprintf(scenario->script2, sizeof scenario->script2, "%s", script);
+	count_violation(judging->what, text);
+}
+
+/* Cuts the power of recovery itself, and judges those states by what recovery had found. */
+static void
+judge_second_cut(struct judging *first, const struct second_cut *cut, struct enumerate_run *run)
+{
+	const struct trial_options *trial = first->what->options;
+	struct scenario *scenario = first->what->scenario;
+	struct judgement what = *first->what;
+	struct judging second = { .what = &what };
+	struct enumerate_result result = { 0 };
+	struct enumerate_options options = {
+		.runs_max = trial->runs_max / SECOND_PART,
+		.samples = trial->samples / SECOND_PART,
+		.seed = cut->call,
+		.seen = trial->seen,
+		.judge = judge,
+		.violation = report_second,
+		.context = &second,
+	};
+	char given[ENUMERATE_TEXT_BYTES];
+	int err;
+
+	what.history = &first->after;
+	what.first = cut->first;
+	what.last = min_u64(cut->last, first->after.count - 1);
+	what.goes_no_deeper = true;
+	what.keeps_power = false;
+	scenario->cut2 = cut->call;
+	snprintf(given, sizeof given, "%s", scenario->script2);
+	if (what.is_replay && given[0])
+		err = enumerate_replay(cut->medium, &options, given, &result);
+	else
+		err = enumerate_states(cut->medium, &options, &result);
+	if (err)
+		enumerate_blame(run, "second cut: %s", cop_error_text());
+	atomic_fetch_add(&trial->tally->runs, result.runs);
+	atomic_fetch_add(&trial->tally->second_cuts, 1);
+}
+
+static void
+judge_second_cuts(struct judging *judging, struct enumerate_run *run)
+{
+	struct scenario *scenario = judging->what->scenario;
+	bool is_replay = judging->what->is_replay;
+
+	if (!is_replay)
+		snprintf(scenario->script, sizeof scenario->script, "%s", enumerate_script(run));
+	for (size_t i = 0; i < judging->second_count; i++)
+		judge_second_cut(judging, &judging->second[i], run);
+	if (!is_replay) {
+		scenario->cut2 = 0;
+		scenario->script[0] = 0;
+		scenario->script2[0] = 0;
+	}
+}
+
+/*
+ * Most states of a cut differ in what of a torn batch is there, which recovery discards: the first
+ * few are gone on with, and some of the others.
+ */
+static bool
+is_followed(struct judging *judging)
+{
+	uint64_t number = judging->new_states++;
+
+	return judging->what->is_replay || number < FOLLOWED_FIRST || number % FOLLOWED_EVERY == 0;
+}
+
+static bool
+judge_open_volume(struct judging *judging, struct world *world, struct sim_medium *medium,
+	struct enumerate_run *run)
+{
+	size_t state = 0;
+	bool sound = find_state(judging, world, run, &state);
+
+	if (!enumerate_settle(run) && !judging->what->is_replay) {
+		world_abandon(world);
+		return sound;
+	}
+	if (!sound || judging->what->goes_no_deeper || !is_followed(judging)) {
+		world_abandon(world);
+		return sound;
+	}
+	history_push(&judging->after, oracle_copy(judging->what->history->models[state]));
+	oracle_forget_held(history_newest(&judging->after));
+	if (go_on(judging, world, run))
+		return ends_well(judging, world, medium, run);
+	world_abandon(world);
+	return false;
+}
+
+static bool
+has_write_fault(const struct scenario *scenario)
+{
+	return scenario->fault == FAULT_LOSE || scenario->fault == FAULT_MISDIRECT;
+}
+
+/* The damage has cost durable work, and writing was refused: what is left can be read. */
+static bool
+judge_for_reading(struct judging *judging, struct sim_medium *medium,
+	const struct world_options *options, struct enumerate_run *run)
+{
+	struct world_options reading = *options;
+	struct world world;
+	size_t state;
+	bool sound;
+
+	reading.read_only = true;
+	if (world_open(&world, medium, &reading) != 0) {
+		enumerate_blame(run, "opening for reading: %s", cop_error_text());
+		return false;
+	}
+	sound = find_state(judging, &world, run, &state);
+	world_abandon(&world);
+	return sound;
+}
+
+/* enumerate_judge: recovers from a crash state as any user would. */
+static bool
+judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
+{
+	struct judging *judging = context;
+	struct world_options options = {
+		.seed = judging->what->goes_no_deeper ? SEED_SECOND : SEED_RECOVERY,
+		.now_ns = judging->what->now_ns + STEP_NS,
+	};
+	struct world world;
+	bool sound;
+	int err;
+
+	judging->after = (struct history){ 0 };
+	judging->promised = 0;
+	judging->has_flushed = false;
+	judging->calls = 0;
+	judging->second_count = 0;
+	memset(judging->second, 0, sizeof judging->second);
+	rng_seed(&judging->rng, judging->what->scenario->seed + judging->what->first);
+	rng_seed(&judging->second_rng, judging->what->first);
+	if (!check_medium(judging, medium, run, "after the crash", SUPERBLOCK_CLASSES))
+		return false;
+	if (!judging->what->goes_no_deeper && !has_write_fault(judging->what->scenario))
+		sim_set_hook(medium, before_second_call, judging);
+	err = world_open(&world, medium, &options);
+	if (err_is_damage(err) && judging->what->may_refuse) {
+		sound = judge_for_reading(judging, medium, &options, run);
+	} else if (err) {
+		enumerate_blame(run, "recovery: %s", cop_error_text());
+		sound = false;
+	} else {
+		sound = judge_open_volume(judging, &world, medium, run);
+	}
+	sim_set_hook(medium, NULL, NULL);
+	if (judging->after.count > 0)
+		judge_second_cuts(judging, run);
+	for (size_t i = 0; i < SECOND_CUTS_MAX; i++)
+		sim_free(judging->second[i].medium);
+	history_fini(&judging->after);
+	return sound;
+}
+
+static void
+report(void *context, const char *script, const char *text)
+{
+	const struct judging *judging = context;
+	struct scenario *scenario = judging->what->scenario;
+
+	snprintf(scenario->script, sizeof scenario->script, "%s", script);
+	count_violation(judging->what, text);
+	if (!judging->what->is_replay)
+		scenario->script[0] = 0;
+}
+
+int
+judge_medium(const struct judgement *judgement, struct sim_medium *medium)
+{
+	const struct trial_options *trial = judgement->options;
+	struct judging judging = { .what = judgement };
+	struct enumerate_result result = { 0 };
+	struct enumerate_options options = {
+		.runs_max = trial->runs_max,
+		.samples = trial->samples,
+		.seed = judgement->scenario->cut,
+		.keeps_power = judgement->keeps_power,
+		.seen = trial->seen,
+		.judge = judge,
+		.violation = report,
+		.context = &judging,
+	};
+	char given[ENUMERATE_TEXT_BYTES];
+	int err;
+
+	snprintf(given, sizeof given, "%s", judgement->scenario->script);
+	if (judgement->is_replay && given[0])
+		err = enumerate_replay(medium, &options, given, &result);
+	else
+		err = enumerate_states(medium, &options, &result);
+	if (err)
+		return err;
+	atomic_fetch_add(&trial->tally->runs, result.runs);
+	atomic_fetch_add(&trial->tally->cuts, 1);
+	atomic_fetch_add(&trial->tally->incomplete, !result.complete);
+	return 0;
+}

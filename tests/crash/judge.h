@@ -1,0 +1,43 @@
+#ifndef COPPICE_TESTS_JUDGE_H
+#define COPPICE_TESTS_JUDGE_H
+
+/*
+ * judge: opens every state that a power cut can leave, as any user would, and says whether it may
+ * be.
+ *
+ * It must be as the model was after some operation from `first` to `last`; `check` must find
+ * nothing; and twenty more operations, a sync and another check must go well on it. Of the changing
+ * calls that recovery and those operations make, some are cut as well (depth 2).
+ */
+
+#include "crash/history.h"
+#include "crash/trial.h"
+
+struct judgement {
+	const struct trial_options *options;
+	struct scenario *scenario; /* names the cut; scripts are noted here for what it reports */
+	bool is_replay;            /* of the scripts of the scenario, and talks */
+	const struct history *history;
+	size_t first;
+	size_t last;
+	int64_t now_ns;
+
+	uint32_t allow;           /* enum snapshot_unreadable */
+	uint32_t allowed_classes; /* bits of problems that check may find */
+	bool hits_allocation;     /* groups may be closed, maybe all of them */
+	bool may_refuse; /* damage may have lost what was durable: then it opens only to be read */
+	bool goes_no_deeper;
+
+	/* The newest checkpoint was destroyed: what is the newest now had its predecessor
+	 * overwritten, rightly. So check finds that one damaged. */
+	bool is_fallback;
+
+	/* The process was killed, and the power stays: what it wrote can be read, and need not be
+	 * durable before a sync has said so. */
+	bool keeps_power;
+};
+
+/* All states of the medium, which stays as it is. Errors are for what kept it from judging. */
+MUST_CHECK int judge_medium(const struct judgement *judgement, struct sim_medium *medium);
+
+#endif
