@@ -500,6 +500,35 @@ refuses_messages_that_make_no_sense(void **state)
 	assert_int_equal(decode_tx_with(AT_LAST, 1, MESSAGE_STEP), 0);
 }
 
+/* As if it had been one piece from the beginning; only the last one can grow. */
+static void
+a_piece_of_data_goes_on(void **state)
+{
+	static const uint64_t sums[4] = { 1, 2, 3, 4 };
+	uint8_t whole[256];
+	uint8_t grown[256];
+	struct writer w = writer_over(whole, sizeof whole);
+	struct writer g = writer_over(grown, sizeof grown);
+	size_t at;
+
+	(void)state;
+	journal_encode_data(&w, 100, 1, sums);
+	journal_encode_data(&w, 200, 4, sums);
+	journal_encode_data(&g, 100, 1, sums);
+	at = g.at;
+	journal_encode_data(&g, 200, 1, sums);
+	journal_extend_data(&g, at, 2, sums + 1);
+	journal_extend_data(&g, at, 1, sums + 3);
+	assert_false(g.bad);
+	assert_int_equal(g.at, w.at);
+	assert_memory_equal(grown, whole, w.at);
+
+	g = writer_over(grown, g.at + 7);
+	g.at = w.at;
+	journal_extend_data(&g, at, 1, sums);
+	assert_true(g.bad);
+}
+
 static void
 turns_bad_without_room(void **state)
 {
@@ -552,6 +581,7 @@ main(void)
 		cmocka_unit_test(refuses_every_truncation),
 		cmocka_unit_test(refuses_transactions_that_make_no_sense),
 		cmocka_unit_test(refuses_messages_that_make_no_sense),
+		cmocka_unit_test(a_piece_of_data_goes_on),
 		cmocka_unit_test(turns_bad_without_room),
 	};
 
