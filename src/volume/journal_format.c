@@ -78,8 +78,8 @@ what_is_wrong(const struct batch_header *header)
 		return "pad and mark at once";
 	if (header->epoch == 0)
 		return "epoch 0";
-	if (header->sequence == 0 || header->sequence > SUPERBLOCK_NUMBER_MAX)
-		return "sequence";
+	if (header->sequence == 0)
+		return "sequence 0";
 	if (header->durable >= header->sequence)
 		return "says that itself is durable";
 	if (header->previous_sequence >= header->sequence)
@@ -89,10 +89,6 @@ what_is_wrong(const struct batch_header *header)
 	if (!(header->flags & BATCH_OPENING) &&
 		(header->previous_epoch != 0 || header->previous_sequence != 0))
 		return "follows an epoch, and opens none";
-	if (header->generation > SUPERBLOCK_NUMBER_MAX ||
-		header->next_object > SUPERBLOCK_NUMBER_MAX ||
-		header->next_job > SUPERBLOCK_NUMBER_MAX)
-		return "numbers";
 	if (is_empty && (header->bytes != 0 || header->transactions != 0))
 		return "transactions in a pad or mark";
 	if (header->blocks == 0 || header->blocks > BATCH_BLOCKS_MAX)
@@ -219,6 +215,12 @@ batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES], const uint8_t u
 	if (err)
 		return err;
 	wrong = what_is_wrong(&header);
+	/* What is written counts up from what was read, and may so go past this. */
+	if (!wrong && (header.sequence > SUPERBLOCK_NUMBER_MAX ||
+			      header.generation > SUPERBLOCK_NUMBER_MAX ||
+			      header.next_object > SUPERBLOCK_NUMBER_MAX ||
+			      header.next_job > SUPERBLOCK_NUMBER_MAX))
+		wrong = "numbers that nothing counts up to";
 	if (!wrong && (position >= region_blocks || header.blocks > region_blocks - position))
 		wrong = "past the end of the journal";
 	if (!wrong && header.blocks > journal_batch_blocks_max(region_blocks))

@@ -174,6 +174,12 @@ fields_check(const struct superblock *sb, uint8_t checksum_algorithm)
 		return fail(COP_EFORMAT,
 			"next object %" PRIu64 ", branch %" PRIu64 ", job %" PRIu64,
 			sb->next_object, sb->next_branch, sb->next_job);
+	if (sb->journal_sequence > SUPERBLOCK_NUMBER_MAX || sb->objects > SUPERBLOCK_NUMBER_MAX)
+		return fail(COP_EFORMAT, "batch %" PRIu64 " of the journal, %" PRIu64 " objects",
+			sb->journal_sequence, sb->objects);
+	if (sb->journal_tail != 0 && sb->journal_tail >= sb->journal_blocks)
+		return fail(COP_EFORMAT, "the journal begins at its block %" PRIu64 " of %" PRIu64,
+			sb->journal_tail, sb->journal_blocks);
 	if (sb->slot >= SUPERBLOCK_RING)
 		return fail(COP_EFORMAT, "superblock slot %u", sb->slot);
 	if (!is_power_of_two(sb->node_bytes) || sb->node_bytes < TREE_NODE_BYTES_MIN ||
