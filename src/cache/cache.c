@@ -259,6 +259,15 @@ out:
 /* ---- The cache ----------------------------------------------------------------------------------
  */
 
+void
+cache_set_limit(struct cache *cache, uint64_t limit_bytes)
+{
+	cache->limit_bytes = limit_bytes;
+	cache->chunks_max = (limit_bytes + limit_bytes / CHUNK_SLACK_DIVISOR) /
+				    cache__pool_bytes(CHUNK_BLOCKS) +
+			    CHUNK_SLACK;
+}
+
 int
 cache_create(struct device *dev, uint64_t limit_bytes, struct cache **out_cache)
 {
@@ -274,11 +283,8 @@ cache_create(struct device *dev, uint64_t limit_bytes, struct cache **out_cache)
 	while (buckets < frames / CACHE_SHARDS)
 		buckets *= 2;
 	cache->dev = dev;
-	cache->limit_bytes = limit_bytes;
 	cache->bucket_mask = buckets - 1;
-	cache->chunks_max = (limit_bytes + limit_bytes / CHUNK_SLACK_DIVISOR) /
-				    cache__pool_bytes(CHUNK_BLOCKS) +
-			    CHUNK_SLACK;
+	cache_set_limit(cache, limit_bytes);
 
 	err = cache__pool_init(&cache->pool);
 	if (err) {

@@ -75,6 +75,12 @@ struct cache_request {
 /* `limit_bytes` covers all buffers. COP_ENOMEM. The device is borrowed. */
 MUST_CHECK int cache_create(struct device *dev, uint64_t limit_bytes, struct cache **out_cache);
 
+/*
+ * Another limit from now on, while no other thread uses the cache. What is over a lower one goes as
+ * it is evicted.
+ */
+void cache_set_limit(struct cache *cache, uint64_t limit_bytes);
+
 /* No buffer may be pinned. Dirty ones are forgotten. NULL is accepted. */
 void cache_free(struct cache *cache);
 

@@ -174,9 +174,11 @@ struct shard {
 struct cache {
 	/* Set by cache_create(), never changed. */
 	struct device *dev; /* borrowed */
+	uint64_t bucket_mask;
+
+	/* Changed by cache_set_limit() only, when nobody else is here. */
 	uint64_t limit_bytes;
 	size_t chunks_max;
-	uint64_t bucket_mask;
 
 	struct shard shards[CACHE_SHARDS];
 	struct pool pool;

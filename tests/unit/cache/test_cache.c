@@ -274,6 +274,27 @@ gives_back_what_only_pins_kept_over_the_limit(void **state)
 }
 
 static void
+holds_another_limit_from_when_it_is_set(void **state)
+{
+	struct world world;
+
+	(void)state;
+	init(&world, 4);
+	assert_int_not_equal(cache_reserve(world.cache, 1, 8), 0);
+	cache_set_limit(world.cache, 8 * cache__pool_bytes(1));
+	assert_int_equal(cache_reserve(world.cache, 1, 8), 0);
+	cache_unreserve(world.cache, 1, 8);
+	for (uint64_t addr = 0; addr < 8; addr++)
+		touch(&world, addr);
+	assert_int_equal(cache_stats(world.cache).bytes, 8 * cache__pool_bytes(1));
+	cache_set_limit(world.cache, 4 * cache__pool_bytes(1));
+	touch(&world, 7);
+	assert_true(cache_stats(world.cache).bytes <= 4 * cache__pool_bytes(1));
+	assert_int_not_equal(cache_reserve(world.cache, 1, 5), 0);
+	fini(&world);
+}
+
+static void
 replaces_an_image_with_another_stamp(void **state)
 {
 	struct world world;
@@ -568,6 +589,7 @@ main(void)
 		cmocka_unit_test(serves_a_third_of_a_loop_that_nearly_fits),
 		cmocka_unit_test(holds_the_limit_under_a_random_load_with_pins),
 		cmocka_unit_test(gives_back_what_only_pins_kept_over_the_limit),
+		cmocka_unit_test(holds_another_limit_from_when_it_is_set),
 		cmocka_unit_test(replaces_an_image_with_another_stamp),
 		cmocka_unit_test(keeps_a_pinned_image_beside_a_newer_one),
 		cmocka_unit_test(tells_buffers_of_different_length_apart),
