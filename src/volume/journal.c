@@ -37,7 +37,7 @@ struct journal {
 	uint8_t *buffer;
 
 	struct mutex lock;
-	struct condition changed; /* a round has ended */
+	struct condition changed; /* a round has ended, or a flush */
 
 	/* Guarded by `lock`. */
 	struct journal_entry *first;
@@ -48,6 +48,7 @@ struct journal {
 	uint64_t synced;   /* of them, durable */
 	uint64_t waiting_bytes;
 	bool has_leader;
+	bool is_flushing;
 	int failed;
 	char failed_text[160];
 
@@ -250,6 +251,19 @@ journal_cut(struct journal *journal)
 	assert(!journal->has_cut);
 	journal->has_cut = true;
 	journal->cut_after = journal->appended;
+	mutex_unlock(&journal->lock);
+}
+
+void
+journal_cut_behind(struct journal *journal, const struct journal_place *place, uint64_t blocks)
+{
+	mutex_lock(&journal->lock);
+	assert(!journal->has_cut);
+	assert(journal->batched == 0);
+	assert(blocks <= journal->head - journal->newest);
+	journal->cut = *place;
+	journal->cut_head = journal->head - blocks;
+	journal->period = journal->cut_head;
 	mutex_unlock(&journal->lock);
 }
 
@@ -485,6 +499,10 @@ lead_end_locked(struct journal *journal)
 
 /* ---- Durable --------------------------------------------------------------------------------- */
 
+/*
+ * One flush at a time: where two are under way and a write that both should save is lost, the host
+ * may tell only one of them.
+ */
 int
 journal_flush(struct journal *journal)
 {
@@ -492,7 +510,16 @@ journal_flush(struct journal *journal)
 	uint64_t written;
 	int err;
 
+	lock_assert_none_held();
 	mutex_lock(&journal->lock);
+	while (journal->is_flushing)
+		condition_wait(&journal->changed, &journal->lock);
+	if (journal->failed) {
+		err = refuse_locked(journal);
+		mutex_unlock(&journal->lock);
+		return err;
+	}
+	journal->is_flushing = true;
 	complete = journal->end.sequence - 1;
 	written = journal->written;
 	mutex_unlock(&journal->lock);
@@ -500,6 +527,8 @@ journal_flush(struct journal *journal)
 	err = device_flush(journal->options.dev);
 
 	mutex_lock(&journal->lock);
+	journal->is_flushing = false;
+	condition_wake_all(&journal->changed);
 	if (err) {
 		(void)fail_locked(journal, err);
 	} else {

@@ -94,10 +94,15 @@ MUST_CHECK int journal_mark(struct journal *journal);
 /* Gate exclusive: what is appended from here on belongs to the next period. One at a time. */
 void journal_cut(struct journal *journal);
 
+/* Instead, for a checkpoint in the middle of a replay: what was written from `place` on, so many
+ * blocks before the end, belongs to the next period. Nothing has been appended yet. */
+void journal_cut_behind(
+	struct journal *journal, const struct journal_place *place, uint64_t blocks);
+
 /* Writes all that was appended before the cut; where the next period begins. No flush. */
 MUST_CHECK int journal_write_cut(struct journal *journal, struct journal_place *out_place);
 
-/* Flushes the device; what was written completely before is durable. */
+/* Flushes the device; what was written completely before is durable. Not after a failure. */
 MUST_CHECK int journal_flush(struct journal *journal);
 
 /* The superblock that holds the cut is durable: what the one before its predecessor kept goes. */

@@ -1166,9 +1166,14 @@ tx_commit(struct tx *tx)
 		return err;
 	}
 	tx_free(tx);
-	/* What goes wrong here concerns the journal, and not this change: the next sync says so. */
-	if (volume->journal && journal_write_full(volume->journal) != 0)
-		err_clear();
+	/* What goes wrong here concerns the journal, and not this change: the next one says so. */
+	if (volume->journal) {
+		err = journal_write_full(volume->journal);
+		if (err) {
+			(void)volume__fail(volume, err); /* it comes back, then */
+			err_clear();
+		}
+	}
 	return 0;
 }
 

@@ -1,0 +1,226 @@
+#include "volume/volume_internal.h"
+#include "world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static const int64_t second_ns = 1000000000;
+
+static void
+put(struct world *world, uint32_t number)
+{
+	assert_int_equal(world_put(world, number, 1, 100), 0);
+}
+
+static void
+tick_after(struct world *world, int64_t ns)
+{
+	world->later_ns += ns;
+	assert_int_equal(volume_tick(world->volume), 0);
+}
+
+static uint64_t
+syncs(struct world *world)
+{
+	return volume_stats(world->volume).syncs;
+}
+
+static uint64_t
+checkpoints(struct world *world)
+{
+	return volume_stats(world->volume).checkpoints;
+}
+
+static void
+a_sync_makes_all_of_it_durable(void **state)
+{
+	struct world world = { 0 };
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	assert_false(volume_needs_sync(world.volume));
+	put(&world, 1);
+	put(&world, 2);
+	assert_true(volume_needs_sync(world.volume));
+	assert_int_equal(volume_sync(world.volume), 0);
+	assert_false(volume_needs_sync(world.volume));
+	assert_true(volume_is_dirty(world.volume)); /* in no checkpoint */
+	world_reopen(&world);
+	assert_int_equal(world_get(&world, 1), 1);
+	assert_int_equal(world_get(&world, 2), 1);
+	world_end(&world);
+}
+
+static void
+a_change_is_durable_after_five_seconds(void **state)
+{
+	struct world world = { 0 };
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	tick_after(&world, 0);
+	put(&world, 1);
+	tick_after(&world, 0);
+	tick_after(&world, 5 * second_ns - 1);
+	assert_true(volume_needs_sync(world.volume));
+	assert_int_equal(syncs(&world), 0);
+	tick_after(&world, 1);
+	assert_false(volume_needs_sync(world.volume));
+	assert_int_equal(syncs(&world), 1);
+
+	/* With nothing new there is nothing to do. */
+	tick_after(&world, 10 * second_ns);
+	assert_int_equal(syncs(&world), 1);
+	put(&world, 2);
+	tick_after(&world, 0);
+	assert_true(volume_needs_sync(world.volume)); /* its five seconds begin now */
+	tick_after(&world, 5 * second_ns);
+	assert_int_equal(syncs(&world), 2);
+	world_end(&world);
+}
+
+static void
+a_checkpoint_comes_after_half_a_minute(void **state)
+{
+	struct world world = { 0 };
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	put(&world, 1);
+	before = checkpoints(&world);
+	tick_after(&world, 0);
+	for (int i = 0; i < 29; i++)
+		tick_after(&world, second_ns);
+	assert_int_equal(checkpoints(&world), before);
+	assert_true(volume_is_dirty(world.volume));
+	tick_after(&world, second_ns);
+	assert_int_equal(checkpoints(&world), before + 1);
+	assert_false(volume_is_dirty(world.volume));
+	tick_after(&world, 60 * second_ns);
+	assert_int_equal(checkpoints(&world), before + 1);
+	world_end(&world);
+}
+
+static void
+a_long_journal_is_ended_by_a_checkpoint(void **state)
+{
+	struct world world = { 0 };
+	struct superblock sb;
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	volume_superblock(world.volume, &sb);
+	put(&world, 1);
+	before = checkpoints(&world);
+	for (uint32_t i = 2; checkpoints(&world) == before && i < 100; i++) {
+		put(&world, i);
+		assert_int_equal(volume_sync(world.volume), 0);
+		tick_after(&world, 0);
+		assert_true(i < sb.journal_blocks / 4 +
+					2); /* a quarter of the region, a block for each sync */
+	}
+	assert_int_equal(checkpoints(&world), before + 1);
+	world_end(&world);
+}
+
+/* So that a later opening can tell damage from a torn tail. */
+static void
+a_mark_follows_when_nothing_happens(void **state)
+{
+	struct world world = { 0 };
+	uint64_t batches;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	put(&world, 1);
+	assert_int_equal(volume_sync(world.volume), 0);
+	batches = volume_stats(world.volume).journal_batches;
+	tick_after(&world, 0); /* something has happened since the last look */
+	assert_int_equal(volume_stats(world.volume).journal_batches, batches);
+	tick_after(&world, 0);
+	assert_int_equal(volume_stats(world.volume).journal_batches, batches + 1);
+	tick_after(&world, 0);
+	assert_int_equal(volume_stats(world.volume).journal_batches, batches + 1);
+	world_end(&world);
+}
+
+static void
+a_failure_stays_and_is_told_by_all(void **state)
+{
+	static const enum sim_fault_kind kinds[] = { SIM_FAIL_WRITE, SIM_FAIL_FLUSH };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		struct sim_fault fault = { .kind = kinds[i], .call = 1 };
+		struct world world = { 0 };
+		const uint64_t checksum = 1;
+		struct run run;
+		struct tx *tx;
+
+		world_format(&world, 8 << 20, 0);
+		put(&world, 1);
+		assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+		assert_int_equal(tx_take(tx, SPACE_DATA, 0, 1, &run), 0);
+		assert_int_equal(tx_data(tx, run.addr, 1, &checksum), 0); /* no FUA then */
+		assert_int_equal(tx_put(tx, world_objects, view_of("a", 1), view_of("b", 1)), 0);
+		assert_int_equal(tx_commit(tx), 0);
+		assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+		assert_int_equal(volume_sync(world.volume), COP_EIO);
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(volume_sync(world.volume), COP_EIO);
+			assert_int_equal(volume_checkpoint(world.volume), COP_EIO);
+			assert_int_equal(volume_checkpoint_clean(world.volume), COP_EIO);
+			assert_int_equal(world_put(&world, 2, 1, 1), COP_EIO);
+			assert_non_null(strstr(err_text(), "takes no more changes"));
+		}
+		assert_int_equal(sim_faults_struck(world.medium), 1); /* not tried again */
+		assert_true(volume_needs_sync(world.volume));
+		assert_int_equal(world_get(&world, 1), 1); /* reading goes on */
+		sim_clear_faults(world.medium);
+		world_end(&world);
+	}
+}
+
+/* What waits is written on the way; that this failed is the next change's to tell. */
+static void
+a_write_that_nobody_waits_for_is_told_by_the_next_change(void **state)
+{
+	struct sim_fault fault = { .kind = SIM_FAIL_WRITE, .call = 1 };
+	struct world world = { .cache_bytes = 128 << 20 };
+	uint32_t puts = 0;
+
+	(void)state;
+	world_format(&world, 512 << 20, 0);
+	put(&world, 0);
+	assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+	while (sim_faults_struck(world.medium) == 0) {
+		assert_true(puts < 4000);
+		assert_int_equal(world_put(&world, puts++, 1, 500), 0);
+	}
+	assert_int_equal(world_put(&world, 1, 2, 1), COP_EIO);
+	assert_non_null(strstr(err_text(), "takes no more changes"));
+	assert_int_equal(volume_sync(world.volume), COP_EIO);
+	sim_clear_faults(world.medium);
+	world_end(&world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_sync_makes_all_of_it_durable),
+		cmocka_unit_test(a_change_is_durable_after_five_seconds),
+		cmocka_unit_test(a_checkpoint_comes_after_half_a_minute),
+		cmocka_unit_test(a_long_journal_is_ended_by_a_checkpoint),
+		cmocka_unit_test(a_mark_follows_when_nothing_happens),
+		cmocka_unit_test(a_failure_stays_and_is_told_by_all),
+		cmocka_unit_test(a_write_that_nobody_waits_for_is_told_by_the_next_change),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
