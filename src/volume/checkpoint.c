@@ -227,7 +227,11 @@ freeze(struct volume *volume, int64_t now_ns)
 	volume->open_node_count = 0;
 	atomic_store(&volume->frozen_node_bytes, atomic_exchange(&volume->open_node_bytes, 0));
 	volume->frozen_generation = generation;
-	journal_cut(volume->journal);
+	if (volume->replay_cut)
+		journal_cut_behind(volume->journal, &volume->replay_cut->place,
+			volume->replay_cut->blocks_behind);
+	else
+		journal_cut(volume->journal);
 	space_freeze(volume->space, generation + 1, &sb->free_blocks, &sb->awaiting_blocks);
 	atomic_store(&volume->generation, generation + 1);
 	volume->changed = false;

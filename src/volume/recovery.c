@@ -5,24 +5,30 @@
  *             anything was lost to damage, whether the data above is there
  *   secure    what is to be replayed and was not known durable is written again, with identical
  *             bytes, and flushed. [A device may have forgotten what a failed flush should have
- * saved, while its cache still reads back; the next flush "succeeds".] open      an opening batch
- * begins a new epoch at the stop, durable before anything else claim     every run that the chain
- * names is set aside. [Else a node shadowed in replay takes the block where a later message's data
- * lies.] replay    exactly once, from the trees of the newest superblock
+ *             saved, while its cache still reads back; the next flush "succeeds".]
+ *   open      an opening batch begins a new epoch at the stop, durable before anything else
+ *   claim     every run that the chain names is set aside. [Else a node shadowed in replay takes
+ *             the block where a later message's data lies.]
+ *   replay    exactly once, from the trees of the newest superblock
  *
  * A crash anywhere in it starts over, and gives the same state: the batches are still there, the
- * trees have not changed on the device. An opening for reading does without secure and open, and
- * keeps what it replays in memory.
+ * trees have not changed on the device. An opening for reading does without secure and open.
+ *
+ * Memory: nodes that the replay changes lie beside the cache's limit, not in it. Once they are as
+ * many as may be dirty, a checkpoint between two batches writes them: an ordinary one, whose tail
+ * is the batch that is replayed next. It stays one batch's change at the most over the limit; an
+ * opening for reading, which cannot write, keeps all of it.
  */
 
 #include "volume/volume_internal.h"
 
+#include "base/checksum.h"
 #include "base/num.h"
 #include "base/plant.h"
 
 #include <stdlib.h>
 
-enum { COPY_BLOCKS = 256 }; /* written again at one time */
+enum { COPY_BLOCKS = 256 }; /* of data, written again at one time */
 
 static struct journal_place
 tail_of(const struct superblock *sb)
@@ -129,37 +135,58 @@ volume__recovery_fini(struct recovery *recovery)
 
 typedef int (*tx_visit)(void *context, const struct journal_tx *tx);
 
-/* Every transaction of batches [first, end) of the chain. */
+/* What is done with batches [first, end) of the chain. */
+struct pass {
+	size_t first;
+	size_t end;
+	int (*begin_batch)(void *context, size_t index); /* NULL: nothing */
+	tx_visit visit;                                  /* for every transaction */
+	void *context;
+};
+
 static int
-for_each_tx(struct volume *volume, const struct recovery *recovery, size_t first, size_t end,
-	tx_visit visit, void *context)
+visit_batch(struct volume *volume, const struct recovery *recovery, size_t index,
+	const struct pass *pass, uint8_t *buffer)
+{
+	const struct journal_batch *batch = &recovery->chain.batches[index];
+	struct batch_header header;
+	struct reader r;
+	int err;
+
+	err = journal_read_batch(volume->dev, &recovery->region, batch, buffer);
+	if (err == 0)
+		err = batch_decode_header(buffer, recovery->region.uuid, batch->position,
+			recovery->region.blocks, &header);
+	if (err)
+		return err;
+	r = reader_over(buffer + BATCH_HEADER_BYTES, header.bytes);
+	for (uint32_t i = 0; err == 0 && i < header.transactions; i++) {
+		struct journal_tx tx;
+
+		err = journal_decode_tx(&r, &tx);
+		if (err == 0)
+			err = pass->visit(pass->context, &tx);
+	}
+	return err;
+}
+
+static int
+for_each_tx(struct volume *volume, const struct recovery *recovery, const struct pass *pass)
 {
 	uint8_t *buffer = block_buffer_alloc(journal_batch_blocks_max(recovery->region.blocks));
 	int err = 0;
 
 	if (!buffer)
 		return fail(COP_ENOMEM, "journal");
-	for (size_t i = first; err == 0 && i < end; i++) {
+	for (size_t i = pass->first; err == 0 && i < pass->end; i++) {
 		const struct journal_batch *batch = &recovery->chain.batches[i];
-		struct batch_header header;
-		struct reader r;
 
 		if (batch->transactions == 0)
 			continue;
-		err = journal_read_batch(volume->dev, &recovery->region, batch, buffer);
+		if (pass->begin_batch)
+			err = pass->begin_batch(pass->context, i);
 		if (err == 0)
-			err = batch_decode_header(buffer, recovery->region.uuid, batch->position,
-				recovery->region.blocks, &header);
-		if (err)
-			break;
-		r = reader_over(buffer + BATCH_HEADER_BYTES, header.bytes);
-		for (uint32_t j = 0; err == 0 && j < header.transactions; j++) {
-			struct journal_tx tx;
-
-			err = journal_decode_tx(&r, &tx);
-			if (err == 0)
-				err = visit(context, &tx);
-		}
+			err = visit_batch(volume, recovery, i, pass, buffer);
 		if (err)
 			err = fail_in(err, "batch %" PRIu64 " of the journal", batch->sequence);
 	}
@@ -169,27 +196,26 @@ for_each_tx(struct volume *volume, const struct recovery *recovery, size_t first
 
 /* ---- Secure ---------------------------------------------------------------------------------- */
 
-static int
-rewrite_run(struct volume *volume, uint64_t addr, uint64_t blocks, uint8_t *buffer)
-{
-	int err = 0;
-
-	while (err == 0 && blocks > 0) {
-		uint64_t part = min_u64(blocks, COPY_BLOCKS);
-
-		err = device_read(volume->dev, addr, buffer, part);
-		if (err == 0)
-			err = device_write(volume->dev, addr, buffer, part);
-		addr += part;
-		blocks -= part;
-	}
-	return err;
-}
-
 struct rewrite {
 	struct volume *volume;
 	uint8_t *buffer;
 };
+
+/* Up to COPY_BLOCKS; they were verified before, and must be what they were. */
+static int
+rewrite_blocks(struct rewrite *rewrite, uint64_t addr, uint32_t blocks, const uint8_t *checksums)
+{
+	struct device *dev = rewrite->volume->dev;
+	int err = device_read(dev, addr, rewrite->buffer, blocks);
+
+	for (uint32_t i = 0; err == 0 && i < blocks; i++) {
+		if (checksum64(rewrite->buffer + (size_t)i * BLOCK_BYTES, BLOCK_BYTES) !=
+			get_le64(checksums + 8 * (size_t)i))
+			err = fail(COP_ECHECKSUM, "block %" PRIu64 " reads differently again",
+				addr + i);
+	}
+	return err ? err : device_write(dev, addr, rewrite->buffer, blocks);
+}
 
 static int
 rewrite_data(void *context, const struct journal_tx *tx)
@@ -202,8 +228,27 @@ rewrite_data(void *context, const struct journal_tx *tx)
 		struct journal_data data;
 
 		err = journal_decode_data(&r, &data);
+		for (uint32_t at = 0; err == 0 && at < data.blocks; at += COPY_BLOCKS)
+			err = rewrite_blocks(rewrite, data.addr + at,
+				(uint32_t)min_u64(COPY_BLOCKS, data.blocks - at),
+				data.checksums + 8 * (size_t)at);
+	}
+	return err;
+}
+
+static int
+rewrite_batches(struct rewrite *rewrite, const struct recovery *recovery, size_t first)
+{
+	struct device *dev = rewrite->volume->dev;
+	int err = 0;
+
+	for (size_t i = first; err == 0 && i < recovery->chain.count; i++) {
+		const struct journal_batch *batch = &recovery->chain.batches[i];
+
+		err = journal_read_batch(dev, &recovery->region, batch, rewrite->buffer);
 		if (err == 0)
-			err = rewrite_run(rewrite->volume, data.addr, data.blocks, rewrite->buffer);
+			err = device_write(dev, recovery->region.addr + batch->position,
+				rewrite->buffer, batch->blocks);
 	}
 	return err;
 }
@@ -214,30 +259,27 @@ secure(struct volume *volume, const struct recovery *recovery)
 {
 	const struct journal_chain *chain = &recovery->chain;
 	struct rewrite rewrite = { .volume = volume };
-	size_t first = chain->count;
-	int err = 0;
+	struct pass pass = {
+		.first = chain->count,
+		.end = chain->count,
+		.visit = rewrite_data,
+		.context = &rewrite,
+	};
+	int err;
 
-	while (first > 0 && chain->batches[first - 1].sequence > chain->durable)
-		first--;
-	if (planted(PLANT_NO_REWRITE_IN_RECOVERY))
+	while (pass.first > 0 && chain->batches[pass.first - 1].sequence > chain->durable)
+		pass.first--;
+	if (pass.first == pass.end || planted(PLANT_NO_REWRITE_IN_RECOVERY))
 		return 0;
-	if (first == chain->count)
-		return 0;
-	rewrite.buffer = block_buffer_alloc(COPY_BLOCKS);
+	rewrite.buffer = block_buffer_alloc(
+		max_u64(COPY_BLOCKS, journal_batch_blocks_max(recovery->region.blocks)));
 	if (!rewrite.buffer)
 		return fail(COP_ENOMEM, "journal");
-	for (size_t i = first; err == 0 && i < chain->count; i++) {
-		const struct journal_batch *batch = &chain->batches[i];
-
-		err = rewrite_run(volume, recovery->region.addr + batch->position, batch->blocks,
-			rewrite.buffer);
-	}
+	err = rewrite_batches(&rewrite, recovery, pass.first);
 	if (err == 0)
-		err = for_each_tx(volume, recovery, first, chain->count, rewrite_data, &rewrite);
+		err = for_each_tx(volume, recovery, &pass);
 	free(rewrite.buffer);
-	if (err == 0)
-		err = device_flush(volume->dev);
-	return err;
+	return err ? err : device_flush(volume->dev);
 }
 
 /* ---- Open ------------------------------------------------------------------------------------ */
@@ -358,11 +400,28 @@ hold_runs(void *context, const struct journal_tx *tx)
 	return err;
 }
 
+struct replay {
+	struct volume *volume;
+	const struct recovery *recovery;
+	struct journal_place end; /* where the journal goes on */
+};
+
+/* What the replay has changed does not count in the cache. */
+static void
+leave_out_of_limit(struct volume *volume)
+{
+	uint64_t dirty =
+		atomic_load(&volume->open_node_bytes) + atomic_load(&volume->frozen_node_bytes);
+
+	cache_set_limit(volume->cache, volume->options.cache_bytes + dirty);
+}
+
 static int
 replay_one(void *context, const struct journal_tx *tx)
 {
-	struct volume *volume = context;
-	int err = planted(PLANT_NODES_OVER_NAMED_DATA) ? claim_runs(context, tx) : 0;
+	struct replay *replay = context;
+	struct volume *volume = replay->volume;
+	int err = planted(PLANT_NODES_OVER_NAMED_DATA) ? claim_runs(volume, tx) : 0;
 
 	if (err == 0)
 		err = volume__tx_replay(volume, tx);
@@ -371,27 +430,85 @@ replay_one(void *context, const struct journal_tx *tx)
 		err_clear();
 		err = volume__tx_replay(volume, tx);
 	}
-	if (err == COP_ENOMEM)
-		return fail_in(err, "replaying the journal: a larger cache is needed");
-	if (err == 0)
-		atomic_fetch_add(&volume->replayed, 1);
+	if (err)
+		return err;
+	leave_out_of_limit(volume);
+	atomic_fetch_add(&volume->replayed, 1);
+	return 0;
+}
+
+/*
+ * Gate not needed: nobody else is here. What is replayed after a checkpoint shadows again, at the
+ * most, every node that is in it; where that could be what fills the volume, memory is spent.
+ */
+static bool
+has_room_to_shadow_again(const struct volume *volume)
+{
+	uint64_t nodes = volume->open_node_count;
+
+	return space_available_blocks(volume->space) >
+	       2 * nodes * 2 * volume->node_blocks; /* copies */
+}
+
+/*
+ * A checkpoint, if there is so much to write. Without room for it the replay goes on in memory.
+ * NULL: everything is replayed.
+ */
+static int
+relieve_memory(struct volume *volume, const struct journal_cut *cut)
+{
+	int err;
+
+	if (volume->options.read_only ||
+		atomic_load(&volume->open_node_bytes) < volume->dirty_limit_bytes)
+		return 0;
+	if (cut && !has_room_to_shadow_again(volume))
+		return 0;
+	volume->replay_cut = cut;
+	err = volume__checkpoint_forced(volume);
+	volume->replay_cut = NULL;
+	if (err == COP_ENOSPC) {
+		err_clear();
+		err = 0;
+	}
+	leave_out_of_limit(volume);
 	return err;
+}
+
+/* All before the batch of this index is replayed. */
+static int
+begin_replay_of(void *context, size_t index)
+{
+	struct replay *replay = context;
+	struct journal_cut cut = { .place = journal_place_of(&replay->recovery->chain, index) };
+
+	cut.blocks_behind =
+		distance(cut.place.position, replay->end.position, replay->recovery->region.blocks);
+	return relieve_memory(replay->volume, &cut);
 }
 
 /* Steps 6 and 7. */
 static int
-replay(struct volume *volume, const struct recovery *recovery)
+replay(struct volume *volume, const struct recovery *recovery, const struct journal_place *end)
 {
 	const struct journal_chain *chain = &recovery->chain;
 	size_t first = planted(PLANT_REPLAY_TWICE) ? 0 : chain->newest;
+	struct replay replay = { .volume = volume, .recovery = recovery, .end = *end };
+	const struct pass hold = { 0, chain->newest, NULL, hold_runs, volume };
+	const struct pass claim = { first, chain->count, NULL, claim_runs, volume };
+	const struct pass again = { first, chain->count, begin_replay_of, replay_one, &replay };
 	int err = 0;
 
 	if (!volume->options.read_only)
-		err = for_each_tx(volume, recovery, 0, chain->newest, hold_runs, volume);
+		err = for_each_tx(volume, recovery, &hold);
 	if (err == 0 && !planted(PLANT_NODES_OVER_NAMED_DATA))
-		err = for_each_tx(volume, recovery, first, chain->count, claim_runs, volume);
+		err = for_each_tx(volume, recovery, &claim);
 	if (err == 0)
-		err = for_each_tx(volume, recovery, first, chain->count, replay_one, volume);
+		err = for_each_tx(volume, recovery, &again);
+	if (err == 0)
+		err = relieve_memory(volume, NULL);
+	if (err == 0 && !volume->options.read_only)
+		cache_set_limit(volume->cache, volume->options.cache_bytes);
 	return err;
 }
 
@@ -425,7 +542,7 @@ volume__recover(struct volume *volume, struct recovery *recovery)
 	if (err == 0 && !volume->options.read_only)
 		err = create_journal(volume, recovery, &end, epoch, durable);
 	if (err == 0 && recovery->is_needed) {
-		err = replay(volume, recovery);
+		err = replay(volume, recovery, &end);
 		atomic_store(&volume->recoveries, 1);
 	}
 	return err ? fail_in(err, "recovery") : 0;

@@ -59,6 +59,12 @@ struct closing {
 	bool is_clean; /* nothing comes after it */
 };
 
+/* Where a checkpoint in the middle of a replay ends its period. */
+struct journal_cut {
+	struct journal_place place;
+	uint64_t blocks_behind; /* from there to the end */
+};
+
 struct volume {
 	/* Set by volume_open(), never changed. */
 	struct device *dev; /* borrowed */
@@ -105,6 +111,7 @@ struct volume {
 	struct superblock previous; /* generation 0: none */
 
 	/* Of whoever has the turn. */
+	const struct journal_cut *replay_cut; /* of a checkpoint in the middle of a replay */
 	struct closing closing;
 	struct reservation standing; /* for the catalog's update in the next checkpoints */
 

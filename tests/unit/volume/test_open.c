@@ -314,7 +314,7 @@ a_damaged_catalog_root_is_repaired_from_its_copy(void **state)
 }
 
 static void
-a_catalog_without_a_good_copy_comes_from_the_predecessor(void **state)
+a_lost_catalog_is_made_again_from_the_predecessor_and_the_journal(void **state)
 {
 	struct world world = { 0 };
 	struct superblock newest;
@@ -340,7 +340,7 @@ a_catalog_without_a_good_copy_comes_from_the_predecessor(void **state)
 }
 
 static void
-a_catalog_that_is_lost_is_an_error_that_changes_nothing(void **state)
+a_lost_catalog_without_a_predecessor_is_an_error_that_changes_nothing(void **state)
 {
 	struct world world = { 0 };
 	struct superblock newest;
@@ -583,8 +583,9 @@ main(void)
 		cmocka_unit_test(refuses_generations_that_nobody_can_have_counted),
 		cmocka_unit_test(refuses_a_truncated_device),
 		cmocka_unit_test(a_damaged_catalog_root_is_repaired_from_its_copy),
-		cmocka_unit_test(a_catalog_without_a_good_copy_comes_from_the_predecessor),
-		cmocka_unit_test(a_catalog_that_is_lost_is_an_error_that_changes_nothing),
+		cmocka_unit_test(a_lost_catalog_is_made_again_from_the_predecessor_and_the_journal),
+		cmocka_unit_test(
+			a_lost_catalog_without_a_predecessor_is_an_error_that_changes_nothing),
 		cmocka_unit_test(opening_survives_every_lack_of_memory),
 		cmocka_unit_test(a_reader_follows_over_many_checkpoints),
 		cmocka_unit_test(readers_never_take_the_haste_of_a_writer_for_damage),

@@ -17,16 +17,18 @@ const struct tree_name world_objects = { .branch = BRANCH_MAIN, .kind = TREE_OBJ
 int
 world_random(void *context, void *buffer, size_t bytes)
 {
-	(void)context;
-	memset(buffer, 7, bytes);
+	const struct world *world = context;
+
+	memset(buffer, world ? 7 + world->openings : 7, bytes);
 	return 0;
 }
 
 int64_t
 world_clock(void *context)
 {
-	(void)context;
-	return 1700000000000000000;
+	const struct world *world = context;
+
+	return 1700000000000000000 + (world ? world->later_ns : 0);
 }
 
 /* A device in memory would forget all. */
@@ -43,14 +45,19 @@ int
 world_try_open(struct world *world)
 {
 	struct volume_options options = {
+		.read_only = world->read_only,
+		.accept_loss = world->accept_loss,
 		.cache_bytes = world->cache_bytes == 0 ? COP_CACHE_BYTES_MIN : world->cache_bytes,
 		.random = world_random,
 		.clock_ns = world_clock,
+		.context = world,
 	};
+	uint32_t flags = world->read_only ? DEVICE_READ_ONLY | DEVICE_NO_LOCK : 0;
 	int err;
 
+	world->openings++;
 	if (!world->in_memory)
-		assert_int_equal(sim_open(world->medium, 0, &world->dev), 0);
+		assert_int_equal(sim_open(world->medium, flags, &world->dev), 0);
 	err = volume_open(world->dev, &options, &world->volume);
 	if (err) {
 		world->volume = NULL;

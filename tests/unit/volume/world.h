@@ -19,13 +19,18 @@ struct world {
 	uint64_t cache_bytes;      /* of the next world_open() */
 	uint8_t copies;            /* of metadata, for world_format() */
 	bool in_memory;            /* on a device that takes no memory itself */
+	bool read_only;            /* of the next world_open() */
+	bool accept_loss;          /* likewise */
+	uint8_t openings;          /* seeds of successive ones differ */
+	int64_t later_ns;          /* what the clock has moved on by */
 };
 
 extern const struct tree_name world_objects;
 
 enum { WORLD_VALUE_BYTES = 512 };
 
-/* The same number again and again, and a time that stands still. */
+/* The same number again and again, a struct world's own or 7, and a time that stands still but for
+ * later_ns. */
 int world_random(void *context, void *buffer, size_t bytes);
 int64_t world_clock(void *context);
 
