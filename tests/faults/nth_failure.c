@@ -6,7 +6,11 @@
  * chance, once, and then from the n-th on, until a call comes through without being struck. Each
  * time: either the error of the fault comes back and nothing has changed, or the call has got over
  * it and says and does what it does without a fault. Then the volume is closed, checked, opened
- * again and compared once more. (A sync that fails may have been done or not.)
+ * again and compared once more; every other time the process is killed instead, and the opening has
+ * a journal to replay. (What was not synced, or whose sync failed, may have been done or not.)
+ *
+ * When a sync has failed because the device did, no more changes are taken, and each further sync
+ * says so.
  *
  *   nth_failure [FUNCTION]
  */
@@ -166,6 +170,7 @@ try {
 	enum fault_kind kind;
 	bool persistent;
 	uint64_t nth;
+	bool killed;               /* not closed */
 	struct sim_medium *medium; /* NULL for failing allocations */
 	struct stage *stage;
 	struct rng rng;
@@ -378,6 +383,22 @@ is_sound_afterwards(struct try *try, const struct snapshot *const *wanted, size_
 	return cop_close(volume) == 0 && sound;
 }
 
+/* After a sync that the device has failed. */
+static bool
+takes_changes(const struct stage *stage)
+{
+	struct cop_object *object = NULL;
+	struct cop_new create = COP_INIT(create);
+
+	create.kind = COP_FILE;
+	if (cop_sync(stage->volume) == 0)
+		return true;
+	if (cop_create(stage->objects[ROOT], "more", 4, &create, &object) != 0)
+		return false;
+	cop_release(object);
+	return true;
+}
+
 /* Lets everything go; true when closing made all durable. */
 static bool
 end_stage(struct try *try)
@@ -387,8 +408,12 @@ end_stage(struct try *try)
 	bool closed = true;
 
 	stage_release(stage);
-	if (stage->volume)
+	if (stage->volume && try->killed) {
+		cop_abandon(TAKE(stage->volume));
+		closed = false;
+	} else if (stage->volume) {
 		closed = cop_close(TAKE(stage->volume)) == 0;
+	}
 	if (stage->by_name)
 		must(device_open(stage->url, &options, &stage->dev), "device");
 	return closed;
@@ -402,44 +427,64 @@ try_free(struct try *try)
 	free(try->stage);
 }
 
+/* Has the call made everything durable, as it promises? */
+static bool
+has_synced(const struct try *try)
+{
+	return try->named->row->class == ROW_CHECKPOINT && try->result == 0;
+}
+
+/* What the call left behind, while the volume is open. */
+static bool
+is_right_before_the_end(
+	const struct try *try, const struct reference *reference, char why[WHY_BYTES])
+{
+	const struct snapshot *before = reference->before;
+	const enum row_class class = try->named->row->class;
+
+	if (try->result == 0) {
+		snprintf(why, WHY_BYTES, "it says something else");
+		return try->stage->answer == reference->answer || class == ROW_FORMATS;
+	}
+	if (!is_error_of(try->kind, try->result)) {
+		snprintf(why, WHY_BYTES, "the error is %s: %s", cop_error_name(try->result),
+			cop_error_text());
+		return false;
+	}
+	if (!try->stage->volume)
+		return true;
+	if (class == ROW_CHECKPOINT && try->kind >= FAIL_WRITE && takes_changes(try->stage)) {
+		snprintf(why, WHY_BYTES, "changes are taken after a failed sync");
+		return false;
+	}
+	return shows(try->stage->volume, &before, 1, why);
+}
+
 static void
 judge(struct try *try, const struct reference *reference)
 {
 	const enum row_class class = try->named->row->class;
-	const struct snapshot *wanted[2] = { reference->after, base_snapshot };
+	const struct snapshot *wanted[] = { reference->after, reference->before, base_snapshot };
 	size_t count = 1;
 	char why[WHY_BYTES] = "";
-	bool bad = false;
-	bool closed;
+	bool good = is_right_before_the_end(try, reference, why);
+	bool closed = end_stage(try);
 
-	if (try->result == 0 && try->stage->answer != reference->answer && class != ROW_FORMATS) {
-		snprintf(why, sizeof why, "it says something else");
-		bad = true;
-	}
-	if (try->result != 0) {
-		wanted[0] = reference->before;
-		if (!is_error_of(try->kind, try->result)) {
-			snprintf(why, sizeof why, "the error is %s: %s",
-				cop_error_name(try->result), cop_error_text());
-			bad = true;
-		} else if (try->stage->volume && !shows(try->stage->volume, wanted, 1, why)) {
-			bad = true;
-		}
-	}
-	closed = end_stage(try);
 	if (class == ROW_FORMATS) {
 		if (try->result != 0 && try->stage->by_name &&
 			access(try->stage->new_url, F_OK) == 0) {
 			snprintf(why, sizeof why, "a new file is left behind");
-			bad = true;
+			good = false;
 		}
-	} else if (!bad) {
-		/* A checkpoint that failed, or the last one: done or not. */
-		if (!closed || (class == ROW_CHECKPOINT && try->result != 0))
-			count = 2;
-		bad = !is_sound_afterwards(try, wanted, count, count == 2, why);
+	} else if (good) {
+		if (try->result != 0)
+			wanted[0] = reference->before;
+		/* A checkpoint that failed, or the last one, or none: done or not. */
+		if ((!closed && !has_synced(try)) || (class == ROW_CHECKPOINT && try->result != 0))
+			count = ARRAY_COUNT(wanted);
+		good = is_sound_afterwards(try, wanted, count, count > 1, why);
 	}
-	if (bad)
+	if (!good)
 		complain(try->named->name, try->kind, try->persistent, try->nth, why);
 }
 
@@ -506,7 +551,11 @@ try_every_nth(const struct named_row *named, enum fault_kind kind, bool persiste
 {
 	for (uint64_t nth = 1; nth < NTH_MAX; nth++) {
 		struct try try = {
-			.named = named, .kind = kind, .persistent = persistent, .nth = nth
+			.named = named,
+			.kind = kind,
+			.persistent = persistent,
+			.nth = nth,
+			.killed = nth % 2 == 1,
 		};
 		bool struck;
 

@@ -183,7 +183,7 @@ ROW(cop_close, ROW_CHECKPOINT, change_much)
 	return close_volume(stage);
 }
 
-ROW(cop_poll, ROW_CHECKPOINT, change_much)
+ROW(cop_poll, ROW_CHANGES, change_much)
 {
 	uint64_t pending;
 
