@@ -467,15 +467,18 @@ struct verifier {
 	uint8_t *buffers;        /* owned */
 	uint64_t next;           /* request; of ring entry next % READS_IN_FLIGHT */
 	bool has_mismatch;
-	size_t mismatch; /* index of the batch */
+	size_t mismatch;    /* index of the batch */
+	bool is_unreadable; /* that was why */
 };
 
 static void
-mismatch(struct verifier *v, size_t batch)
+mismatch(struct verifier *v, size_t batch, bool is_unreadable)
 {
-	if (!v->has_mismatch)
-		v->mismatch = batch;
+	if (v->has_mismatch)
+		return;
 	v->has_mismatch = true;
+	v->mismatch = batch;
+	v->is_unreadable = is_unreadable;
 }
 
 /* Waits for the oldest request, if it is one; then its place in the ring is free. */
@@ -487,7 +490,7 @@ collect(struct verifier *v, struct data_read *read)
 	device_wait(v->dev, &read->io);
 	read->is_busy = false;
 	if (read->io.result == COP_EIO) {
-		mismatch(v, read->batch);
+		mismatch(v, read->batch, true);
 		return 0;
 	}
 	if (read->io.result)
@@ -495,7 +498,7 @@ collect(struct verifier *v, struct data_read *read)
 			cop_error_sentence(read->io.result));
 	for (uint64_t i = 0; i < read->io.blocks; i++) {
 		if (checksum64(read->buffer + i * BLOCK_BYTES, BLOCK_BYTES) != read->checksums[i])
-			mismatch(v, read->batch);
+			mismatch(v, read->batch, false);
 	}
 	return 0;
 }
@@ -520,7 +523,7 @@ verify_data(struct verifier *v, size_t batch, const struct journal_data *data)
 	if (data->addr > v->volume_blocks || data->blocks > v->volume_blocks - data->addr) {
 		int err = collect_all(v); /* what came before it counts before it */
 
-		mismatch(v, batch);
+		mismatch(v, batch, false);
 		return err;
 	}
 	for (uint32_t at = 0; at < data->blocks && !v->has_mismatch; at += READ_BLOCKS) {
@@ -576,6 +579,7 @@ verify_batch(struct verifier *v, const struct journal_region *region,
 {
 	struct batch_header header;
 	int err = read_batch(v->dev, region, &chain->batches[index], buffer, &header);
+	int why = err;
 
 	if (err == 0)
 		return verify_transactions(v, index, &header, buffer);
@@ -583,7 +587,7 @@ verify_batch(struct verifier *v, const struct journal_region *region,
 		return err;
 	err_clear();
 	err = collect_all(v);
-	mismatch(v, index);
+	mismatch(v, index, why == COP_EIO);
 	return err;
 }
 
@@ -600,10 +604,14 @@ verifier_init(struct verifier *v)
 }
 
 static void
-chain_cut(struct journal_chain *chain, size_t index)
+chain_cut(struct journal_chain *chain, size_t index, bool is_damaged)
 {
 	assert(index >= chain->newest);
 	assert(chain->batches[index].sequence > chain->durable);
+	if (is_damaged) {
+		chain->is_damaged = true;
+		chain->lost_sequence = max_u64(chain->lost_sequence, chain->end.sequence - 1);
+	}
 	chain->end = journal_place_of(chain, index);
 	chain->count = index;
 	judge_opening(chain);
@@ -635,7 +643,7 @@ journal_verify_data(struct device *dev, const struct journal_region *region, uin
 	if (err == 0)
 		err = last;
 	if (err == 0 && v.has_mismatch)
-		chain_cut(chain, v.mismatch);
+		chain_cut(chain, v.mismatch, v.is_unreadable);
 out:
 	free(v.reads);
 	free(v.buffers);

@@ -105,8 +105,8 @@ struct journal_place journal_place_of(const struct journal_chain *chain, size_t 
 
 /*
  * Step 3: verifies the data that batches above chain->durable name, and cuts the chain before the
- * first that does not verify, or cannot be read (COP_EIO is a mismatch: nothing above `durable` was
- * promised). Runs past `volume_blocks` are a mismatch. COP_ENOMEM.
+ * first that does not verify, or cannot be read. The latter is damage: it may have been promised,
+ * and may be readable the next time. Runs past `volume_blocks` are a mismatch. COP_ENOMEM.
  */
 MUST_CHECK int journal_verify_data(struct device *dev, const struct journal_region *region,
 	uint64_t volume_blocks, struct journal_chain *chain);

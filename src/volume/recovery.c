@@ -79,9 +79,10 @@ tell_loss(struct volume *volume, const struct journal_chain *chain)
 		return 0;
 	return fail(COP_ECHECKSUM,
 		"%s: damage in the journal: batches %" PRIu64 " to %" PRIu64
-		" were durable and cannot be read; what they held is lost. It can be opened for "
+		" %s durable and cannot be read; what they held is lost. It can be opened for "
 		"reading, and for writing when the loss is accepted",
-		device_name(volume->dev), chain->end.sequence, chain->lost_sequence);
+		device_name(volume->dev), chain->end.sequence, chain->lost_sequence,
+		chain->highest_durable >= chain->end.sequence ? "were" : "may have been");
 }
 
 int
@@ -112,11 +113,11 @@ volume__recovery_read(struct volume *volume, bool always, struct recovery *out_r
 	if (previous->generation != 0)
 		before = tail_of(previous);
 	err = journal_scan(volume->dev, &recovery.region, &from, &before, &recovery.chain);
-	if (err == 0)
-		err = tell_loss(volume, &recovery.chain);
 	if (err == 0 && !planted(PLANT_DATA_NOT_VERIFIED))
 		err = journal_verify_data(
 			volume->dev, &recovery.region, newest->blocks, &recovery.chain);
+	if (err == 0)
+		err = tell_loss(volume, &recovery.chain);
 	if (err) {
 		journal_chain_free(&recovery.chain);
 		return err;

@@ -889,15 +889,28 @@ trusts_the_data_of_what_is_durable(void **state)
 }
 
 static void
-takes_unreadable_data_for_missing(void **state)
+takes_unreadable_data_for_damage(void **state)
 {
 	(void)state;
 	(void)add((struct spec){ .data = 1 });
 	(void)add((struct spec){ .data = 5 });
+	(void)add((struct spec){ .data = 1 });
 	make_unreadable(DATA_AT + 3, 1);
 	scan(w.start, nowhere);
 	verify();
-	assert_tail(1);
+	assert_int_equal(w.chain.count, 1);
+	assert_damage(3);
+	sim_clear_faults(w.medium);
+	scan(w.start, nowhere);
+	verify();
+	assert_tail(3);
+
+	/* Behind a mismatch it says nothing more. */
+	assert_int_equal(sim_flip_bit(w.medium, DATA_AT, 9), 0);
+	make_unreadable(DATA_AT + 3, 1);
+	scan(w.start, nowhere);
+	verify();
+	assert_tail(0);
 }
 
 static void
@@ -1046,7 +1059,7 @@ main(void)
 		WITH_REGION(reads_a_long_region_in_pieces),
 		WITH_REGION(cuts_before_the_first_batch_whose_data_is_missing),
 		WITH_REGION(trusts_the_data_of_what_is_durable),
-		WITH_REGION(takes_unreadable_data_for_missing),
+		WITH_REGION(takes_unreadable_data_for_damage),
 		WITH_REGION(takes_data_past_the_volume_for_missing),
 		WITH_REGION(tells_of_an_opening_that_a_cut_leaves_at_the_end),
 		WITH_REGION(keeps_many_reads_in_flight),
