@@ -7,9 +7,11 @@
 #include "coppice.h"
 #include "crash/workload.h"
 #include "space/geometry.h"
+#include "support/crashed.h"
 #include "support/must.h"
 #include "support/world.h"
 #include "tree/node_format.h"
+#include "volume/journal_format.h"
 #include "volume/volume.h"
 
 enum {
@@ -21,6 +23,9 @@ enum {
 	PATCH_LEAVE = 0x40,
 	PATCHES_MAX = 64,
 	OPERATIONS = 12,
+	BATCH_MAGIC_AT = 8, /* volume/journal_format.h */
+	BATCH_BLOCKS_AT = 80,
+	BATCH_WHOLE_CHECKSUM_AT = 112,
 	NODE_MAGIC_AT = 8,              /* tree/node_format.h */
 	SUPERBLOCK_ALLOCATION_AT = 200, /* volume/superblock_format.h */
 	SUPERBLOCK_CHECKSUM_AT = 504,
@@ -57,8 +62,16 @@ fill_volume(struct world *world)
 	return err;
 }
 
+static bool
+is_in_journal(const struct image_base *base, uint64_t addr)
+{
+	uint64_t first = geometry_journal(&base->geometry);
+
+	return addr >= first && addr < first + base->geometry.journal_blocks;
+}
+
 static int
-find_used(struct image_base *base)
+find_used_of(struct image_base *base, bool in_journal)
 {
 	static const uint8_t zeros[BLOCK_BYTES];
 	uint8_t block[BLOCK_BYTES];
@@ -68,10 +81,20 @@ find_used(struct image_base *base)
 
 		if (err)
 			return err;
-		if (memcmp(block, zeros, sizeof block) != 0)
+		if (memcmp(block, zeros, sizeof block) != 0 &&
+			is_in_journal(base, addr) == in_journal)
 			base->used[base->used_count++] = addr;
 	}
 	return 0;
+}
+
+/* Those of the journal first. */
+static int
+find_used(struct image_base *base)
+{
+	int err = find_used_of(base, true);
+
+	return err ? err : find_used_of(base, false);
 }
 
 static int
@@ -112,6 +135,27 @@ image_base_create(struct image_base **out_base)
 	}
 	if (!err)
 		err = find_superblock(base);
+	if (!err)
+		err = find_used(base);
+	if (err) {
+		image_base_free(base);
+		return err;
+	}
+	*out_base = base;
+	return 0;
+}
+
+int
+image_base_create_crashed(struct image_base **out_base)
+{
+	struct image_base *base = must_alloc(sizeof *base);
+	struct crashed crashed;
+	int err;
+
+	crashed_create(&crashed);
+	base->medium = TAKE(crashed.medium);
+	crashed_fini(&crashed);
+	err = find_superblock(base);
 	if (!err)
 		err = find_used(base);
 	if (err) {
@@ -213,6 +257,51 @@ fix_node(struct patching *patching, uint64_t addr)
 	return sim_poke(patching->medium, addr, block);
 }
 
+static bool
+is_touched(const struct patching *patching, uint64_t addr, uint64_t blocks)
+{
+	for (size_t i = 0; i < patching->touched_count; i++) {
+		if (patching->touched[i] >= addr && patching->touched[i] < addr + blocks)
+			return true;
+	}
+	return false;
+}
+
+/* A batch at that block of the journal, if there is one and a patch has touched it. */
+static int
+fix_batch(struct patching *patching, uint64_t position)
+{
+	static uint8_t batch[BLOCKS * BLOCK_BYTES];
+	const struct geometry *geometry = &patching->base->geometry;
+	uint64_t addr = geometry_journal(geometry) + position;
+	uint64_t blocks;
+	int err = sim_peek(patching->medium, addr, batch);
+
+	if (err || memcmp(batch + BATCH_MAGIC_AT, "copj", 4) != 0)
+		return err;
+	blocks = get_le32(batch + BATCH_BLOCKS_AT);
+	if (blocks == 0 || blocks > geometry->journal_blocks - position)
+		blocks = 1;
+	if (!is_touched(patching, addr, blocks))
+		return 0;
+	for (uint64_t i = 1; !err && i < blocks; i++)
+		err = sim_peek(patching->medium, addr + i, batch + i * BLOCK_BYTES);
+	put_le64(batch + BATCH_WHOLE_CHECKSUM_AT,
+		checksum64(batch + BATCH_HEADER_BYTES, blocks * BLOCK_BYTES - BATCH_HEADER_BYTES));
+	put_le64(batch, checksum64(batch + BATCH_MAGIC_AT, BATCH_HEADER_BYTES - BATCH_MAGIC_AT));
+	return err ? err : sim_poke(patching->medium, addr, batch);
+}
+
+static int
+fix_journal(struct patching *patching)
+{
+	int err = 0;
+
+	for (uint64_t i = 0; !err && i < patching->base->geometry.journal_blocks; i++)
+		err = fix_batch(patching, i);
+	return err;
+}
+
 /* Bitmaps in force, the block above them, and the descriptor in the superblock. */
 static int
 fix_allocation(struct patching *patching)
@@ -273,6 +362,8 @@ patch(struct patching *patching, const uint8_t *input, size_t bytes)
 		err = apply_patch(patching, &reader);
 	for (size_t i = 0; !err && i < patching->touched_count; i++)
 		err = fix_node(patching, patching->touched[i]);
+	if (!err && patching->touched_count > 0)
+		err = fix_journal(patching);
 	if (!err && patching->touched_count > 0)
 		err = fix_allocation(patching);
 	if (!err)
@@ -342,4 +433,20 @@ image_try(struct sim_medium *medium)
 		err_clear(); /* any answer will do, if there is one */
 	walk(medium, true, SEED + 1);
 	walk(medium, false, SEED + 2);
+}
+
+void
+image_try_accepting_loss(struct sim_medium *medium)
+{
+	struct volume_options options = { .accept_loss = true, .cache_bytes = COP_CACHE_BYTES_MIN };
+	struct volume *volume = NULL;
+	struct device *dev = NULL;
+
+	if (sim_open(medium, 0, &dev) != 0)
+		return;
+	if (volume_open(dev, &options, &volume) != 0)
+		err_clear(); /* there is other damage */
+	volume_close(volume);
+	device_close(dev);
+	walk(medium, false, SEED + 3);
 }

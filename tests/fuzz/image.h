@@ -15,7 +15,8 @@
  *                        0x40: leave the checksums of this block wrong
  *           .  bytes
  *
- * Checksums made right: nodes, bitmaps, allocation blocks, superblocks. Not those of file data.
+ * Checksums made right: nodes, bitmaps, allocation blocks, superblocks, batches of the journal. Not
+ * those of file data.
  */
 
 #include "device/sim.h"
@@ -24,6 +25,9 @@ struct image_base;
 
 /* The good volume. */
 MUST_CHECK int image_base_create(struct image_base **out_base);
+
+/* One that crashed, with a journal to replay; the blocks of its journal come first. */
+MUST_CHECK int image_base_create_crashed(struct image_base **out_base);
 void image_base_free(struct image_base *base);
 
 /* A clone of it with the patches applied. */
@@ -35,5 +39,8 @@ uint32_t image_block_count(const struct image_base *base);
 
 /* Opens, checks, walks and changes the volume; whatever is there, this comes back. */
 void image_try(struct sim_medium *medium);
+
+/* The same for writing once more, after whatever damage has lost in the journal is given up. */
+void image_try_accepting_loss(struct sim_medium *medium);
 
 #endif
