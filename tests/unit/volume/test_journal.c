@@ -2,6 +2,8 @@
 #include "device/sim.h"
 #include "volume/journal.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -318,6 +320,127 @@ a_failure_is_told_to_every_sync(void **state)
 	world_end(&world);
 }
 
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+enum { LATE = 4, YIELDS = 2000 };
+
+/* Threads that come while the first call of another is under way. */
+struct late {
+	struct world *world;
+	uint64_t first_call;
+	pthread_t threads[LATE];
+	uint32_t count;
+	void *(*run)(void *);
+	int results[LATE];
+	atomic_uint begun;
+	atomic_uint ended;
+};
+
+static void *
+append_and_sync(void *context)
+{
+	struct late *late = context;
+	struct world own = { .journal = late->world->journal };
+	uint32_t number;
+
+	assert_true(append(&own, 100, true));
+	number = atomic_fetch_add(&late->begun, 1);
+	late->results[number] = journal_sync(own.journal);
+	atomic_fetch_add(&late->ended, 1);
+	return NULL;
+}
+
+static void *
+flush(void *context)
+{
+	struct late *late = context;
+	uint32_t number = atomic_fetch_add(&late->begun, 1);
+
+	late->results[number] = journal_flush(late->world->journal);
+	atomic_fetch_add(&late->ended, 1);
+	return NULL;
+}
+
+/* Starts them during the first call; it ends when all have begun, and had time to go on. */
+static void
+come_late(void *context, struct sim_medium *medium, uint64_t call)
+{
+	struct late *late = context;
+
+	(void)medium;
+	if (call != late->first_call)
+		return;
+	for (uint32_t i = 0; i < late->count; i++)
+		assert_int_equal(pthread_create(&late->threads[i], NULL, late->run, late), 0);
+	while (atomic_load(&late->begun) < late->count)
+		sched_yield();
+	for (int i = 0; i < YIELDS && atomic_load(&late->ended) < late->count; i++)
+		sched_yield();
+}
+
+static void
+come_late_to(struct late *late, struct world *world)
+{
+	late->world = world;
+	late->first_call = sim_stats(world->medium).calls + 1;
+	sim_set_hook(world->medium, come_late, late);
+}
+
+static void
+join(struct late *late)
+{
+	for (uint32_t i = 0; i < late->count; i++)
+		assert_int_equal(pthread_join(late->threads[i], NULL), 0);
+	sim_set_hook(late->world->medium, NULL, NULL);
+}
+
+static void
+who_comes_while_one_writes_shares_the_next_flush(void **state)
+{
+	struct late late = { .count = LATE, .run = append_and_sync };
+	struct journal_chain chain;
+	struct world world;
+
+	(void)state;
+	world_begin(&world);
+	assert_true(append(&world, 100, true));
+	come_late_to(&late, &world);
+	assert_int_equal(journal_sync(world.journal), 0);
+	join(&late);
+	for (uint32_t i = 0; i < LATE; i++)
+		assert_int_equal(late.results[i], 0);
+	assert_int_equal(journal_stats(world.journal).syncs, 1 + LATE);
+	assert_int_equal(journal_stats(world.journal).flushes, 2);
+	assert_int_equal(sim_stats(world.medium).not_durable, 0);
+	chain = scan(&world);
+	assert_int_equal(chain.count, 2);
+	assert_int_equal(chain.batches[1].transactions, LATE);
+	journal_chain_free(&chain);
+	world_end(&world);
+}
+
+/* The host tells only one of two flushes that a write was lost: the other must not believe it. */
+static void
+a_flush_beside_one_that_fails_fails(void **state)
+{
+	const struct sim_fault fault = { .kind = SIM_FAIL_FLUSH, .call = 1 };
+	struct late late = { .count = 1, .run = flush };
+	struct world world;
+
+	(void)state;
+	world_begin(&world);
+	assert_true(append(&world, 100, true));
+	journal_cut(world.journal);
+	assert_int_equal(journal_write_cut(world.journal, &world.newest), 0);
+	assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+	come_late_to(&late, &world);
+	assert_int_equal(journal_flush(world.journal), COP_EIO);
+	join(&late);
+	assert_int_equal(late.results[0], COP_EIO);
+	assert_int_equal(journal_sync(world.journal), COP_EIO);
+	world_end(&world);
+}
+
 static void
 a_mark_tells_what_is_durable_once(void **state)
 {
@@ -376,6 +499,8 @@ main(void)
 		cmocka_unit_test(three_periods_fit),
 		cmocka_unit_test(an_entry_that_fits_no_batch_is_refused),
 		cmocka_unit_test(a_failure_is_told_to_every_sync),
+		cmocka_unit_test(who_comes_while_one_writes_shares_the_next_flush),
+		cmocka_unit_test(a_flush_beside_one_that_fails_fails),
 		cmocka_unit_test(a_mark_tells_what_is_durable_once),
 		cmocka_unit_test(much_that_waits_is_written_without_a_flush),
 	};

@@ -1,9 +1,15 @@
 #include "volume/volume_internal.h"
 #include "world.h"
 
+#include "base/checksum.h"
+#include "base/random.h"
+
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -209,6 +215,211 @@ a_write_that_nobody_waits_for_is_told_by_the_next_change(void **state)
 	world_end(&world);
 }
 
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+enum { WRITERS = 4, KEYS = 40, STEPS = 120 };
+
+struct thread {
+	struct world *world;
+	pthread_t thread;
+	uint32_t number;
+	_Atomic bool *stop;
+	uint8_t durable[KEYS]; /* of a writer: what it has synced last, 0: nothing */
+	int err;
+	char text[200];
+};
+
+static uint32_t
+key_of(const struct thread *thread, uint32_t key)
+{
+	return thread->number * KEYS + key;
+}
+
+static int
+note(struct thread *thread, int err)
+{
+	if (err && thread->err == 0) {
+		thread->err = err;
+		(void)snprintf(thread->text, sizeof thread->text, "%s", err_text());
+	}
+	return err;
+}
+
+/* A block of data, written before the transaction that names it. */
+static int
+add_data(struct thread *thread, struct tx *tx, uint8_t fill)
+{
+	uint8_t *block = block_buffer_alloc(1);
+	uint64_t checksum;
+	struct run run;
+	int err;
+
+	assert_non_null(block);
+	memset(block, fill, BLOCK_BYTES);
+	checksum = checksum64(block, BLOCK_BYTES);
+	err = tx_take(tx, SPACE_DATA, 0, 1, &run);
+	if (err == 0)
+		err = device_write(thread->world->dev, run.addr, block, 1);
+	if (err == 0)
+		err = tx_data(tx, run.addr, 1, &checksum);
+	if (err == 0)
+		err = tx_release(tx, run); /* nothing refers to it */
+	free(block);
+	return err;
+}
+
+static int
+change(struct thread *thread, struct rng *rng, uint32_t key, uint8_t fill)
+{
+	struct volume *volume = thread->world->volume;
+	uint8_t bytes[OBJECT_KEY_BYTES];
+	uint8_t value[WORLD_VALUE_BYTES];
+	struct volume_visit visit;
+	struct tx *tx = NULL;
+	int err;
+
+	memset(value, fill, sizeof value);
+	volume_enter(volume, &visit);
+	err = tx_begin(volume, &visit, false, &tx);
+	if (err == 0 && rng_below(rng, 3) == 0)
+		err = add_data(thread, tx, fill);
+	if (err == 0)
+		err = tx_put(tx, world_objects, world_key(bytes, key_of(thread, key)),
+			view_of(value, 1 + rng_below(rng, sizeof value)));
+	if (err == 0)
+		err = tx_commit(tx);
+	else
+		tx_abort(tx);
+	volume_leave(volume, &visit);
+	return err;
+}
+
+static void *
+write_and_sync(void *context)
+{
+	struct thread *thread = context;
+	uint8_t last[KEYS] = { 0 };
+	struct rng rng;
+
+	rng_seed(&rng, thread->number + 1);
+	for (uint32_t step = 0; step < STEPS && thread->err == 0; step++) {
+		uint32_t key = (uint32_t)rng_below(&rng, KEYS);
+
+		last[key] = (uint8_t)(1 + step % 250);
+		if (note(thread, change(thread, &rng, key, last[key])) != 0)
+			break;
+		if ((step == STEPS - 1 || rng_below(&rng, 2) == 0) &&
+			note(thread, volume_sync(thread->world->volume)) == 0)
+			memcpy(thread->durable, last, sizeof last);
+	}
+	return NULL;
+}
+
+static void *
+read_all(void *context)
+{
+	struct thread *thread = context;
+
+	for (uint32_t key = 0; !atomic_load(thread->stop) && thread->err == 0; key++) {
+		struct volume_visit visit;
+		int found;
+
+		volume_enter(thread->world->volume, &visit);
+		found = world_get(thread->world, key % (WRITERS * KEYS));
+		volume_leave(thread->world->volume, &visit);
+		if (found < 0 && found != COP_ENOENT)
+			(void)note(thread, found);
+	}
+	return NULL;
+}
+
+static void *
+keep_ticking(void *context)
+{
+	struct thread *thread = context;
+
+	while (!atomic_load(thread->stop) && thread->err == 0) {
+		atomic_fetch_add(&thread->world->later_ns, second_ns / 10);
+		(void)note(thread, volume_tick(thread->world->volume));
+	}
+	return NULL;
+}
+
+static void *
+keep_checkpointing(void *context)
+{
+	struct thread *thread = context;
+
+	while (!atomic_load(thread->stop) && thread->err == 0)
+		(void)note(thread, volume_checkpoint(thread->world->volume));
+	return NULL;
+}
+
+static void
+join(struct thread *threads, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(pthread_join(threads[i].thread, NULL), 0);
+		if (threads[i].err)
+			fail_msg("thread %zu: %s", i, threads[i].text);
+	}
+}
+
+static void
+threads_commit_and_sync_beside_checkpoints_timers_and_readers(void **state)
+{
+	static void *(*const others[])(
+		void *) = { keep_ticking, keep_checkpointing, read_all, read_all };
+	enum { OTHERS = sizeof others / sizeof others[0] };
+
+	(void)state;
+	for (int with_checkpoints = 0; with_checkpoints < 2; with_checkpoints++) {
+		struct thread writers[WRITERS] = { 0 };
+		struct thread beside[OTHERS] = { 0 };
+		struct world world = { 0 };
+		_Atomic bool stop = false;
+
+		world_format(&world, 32 << 20, 0);
+		volume_leave(world.volume, &world.visit);
+		for (uint32_t i = 0; i < OTHERS; i++) {
+			beside[i] = (struct thread){ .world = &world, .stop = &stop };
+			assert_int_equal(pthread_create(&beside[i].thread, NULL,
+						 i == 1 && !with_checkpoints ? read_all : others[i],
+						 &beside[i]),
+				0);
+		}
+		for (uint32_t i = 0; i < WRITERS; i++) {
+			writers[i] = (struct thread){ .world = &world, .number = i };
+			assert_int_equal(pthread_create(&writers[i].thread, NULL, write_and_sync,
+						 &writers[i]),
+				0);
+		}
+		join(writers, WRITERS);
+		atomic_store(&stop, true);
+		join(beside, OTHERS);
+		assert_true(volume_stats(world.volume).sync_flushes +
+				    volume_stats(world.volume).sync_fua <=
+			    volume_stats(world.volume).syncs);
+
+		/* Each writer's last act was a sync. */
+		volume_enter(world.volume, &world.visit);
+		sim_power_off(world.medium);
+		world_close(&world);
+		sim_power_on(world.medium, sim_choose_oldest, NULL);
+		world_open(&world);
+		for (uint32_t i = 0; i < WRITERS; i++) {
+			for (uint32_t key = 0; key < KEYS; key++) {
+				int wanted = writers[i].durable[key];
+
+				assert_int_equal(world_get(&world, key_of(&writers[i], key)),
+					wanted ? wanted : COP_ENOENT);
+			}
+		}
+		space_check(volume_space(world.volume));
+		world_end(&world);
+	}
+}
+
 int
 main(void)
 {
@@ -220,6 +431,7 @@ main(void)
 		cmocka_unit_test(a_mark_follows_when_nothing_happens),
 		cmocka_unit_test(a_failure_stays_and_is_told_by_all),
 		cmocka_unit_test(a_write_that_nobody_waits_for_is_told_by_the_next_change),
+		cmocka_unit_test(threads_commit_and_sync_beside_checkpoints_timers_and_readers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,7 @@ struct world {
 	bool read_only;            /* of the next world_open() */
 	bool accept_loss;          /* likewise */
 	uint8_t openings;          /* seeds of successive ones differ */
-	int64_t later_ns;          /* what the clock has moved on by */
+	_Atomic int64_t later_ns;  /* what the clock has moved on by */
 };
 
 extern const struct tree_name world_objects;
