@@ -1,4 +1,4 @@
-#include "support/crashed.h"
+#include "faults/crashed.h"
 
 #include "base/num.h"
 #include "coppice.h"
