@@ -28,7 +28,10 @@
 
 #include <stdlib.h>
 
-enum { COPY_BLOCKS = 256 }; /* of data, written again at one time */
+enum {
+	COPY_BLOCKS = 256,      /* of data, written again at one time */
+	UNREADABLE_FILL = 0xff, /* what no batch ends with */
+};
 
 static struct journal_place
 tail_of(const struct superblock *sb)
@@ -360,6 +363,11 @@ begin_epoch(struct volume *volume, const struct recovery *recovery, uint64_t epo
 	header.durable = header.previous_sequence;
 	journal_counters(volume, &header.generation, &header.next_object, &header.next_job);
 	err = device_read(volume->dev, recovery->region.addr + at.position, block, 1);
+	if (err == COP_EIO && volume->options.accept_loss) {
+		err_clear();
+		memset(block, UNREADABLE_FILL, BLOCK_BYTES);
+		err = 0;
+	}
 	if (err == 0) {
 		batch_encode_over(&header, block);
 		err = device_write(volume->dev, recovery->region.addr + at.position, block, 1);

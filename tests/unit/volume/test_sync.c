@@ -379,7 +379,7 @@ threads_commit_and_sync_beside_checkpoints_timers_and_readers(void **state)
 		struct world world = { 0 };
 		_Atomic bool stop = false;
 
-		world_format(&world, 32 << 20, 0);
+		world_format(&world, with_checkpoints ? 32 << 20 : 8 << 20, 0);
 		volume_leave(world.volume, &world.visit);
 		for (uint32_t i = 0; i < OTHERS; i++) {
 			beside[i] = (struct thread){ .world = &world, .stop = &stop };
