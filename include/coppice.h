@@ -354,7 +354,7 @@ struct cop_new {
  * vanishes with its last handle unless cop_link() names it before.
  */
 COP_API COP_MUST_CHECK int cop_allocate(
-	struct cop_object *near, const struct cop_new *new, struct cop_object **out_object);
+	struct cop_object *near, const struct cop_new *initial, struct cop_object **out_object);
 
 /* Opens the object of number `id` in the version that `near` belongs to. COP_ENOENT. */
 COP_API COP_MUST_CHECK int cop_get(
@@ -454,7 +454,7 @@ COP_API COP_MUST_CHECK int cop_lookup(struct cop_object *directory, const char *
 
 /* Makes an object and its name in one step. `out_object` may be NULL. COP_EEXIST. */
 COP_API COP_MUST_CHECK int cop_create(struct cop_object *directory, const char *name,
-	size_t name_bytes, const struct cop_new *new, struct cop_object **out_object);
+	size_t name_bytes, const struct cop_new *initial, struct cop_object **out_object);
 
 /* A further name; for an object of cop_allocate() its first. Directories: COP_EPERM. */
 COP_API COP_MUST_CHECK int cop_link(struct cop_object *object, struct cop_object *directory,

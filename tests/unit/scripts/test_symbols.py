@@ -1,8 +1,9 @@
-"""What the built programs and libraries show to the outside.
+"""What the built programs and libraries show to the outside, and the header.
 
 usage: test_symbols.py HEADER PLANTS SHARED_LIBRARY PROGRAM_OR_LIBRARY...
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -42,8 +43,21 @@ def holds_planted_bugs_only_where_they_were_asked_for():
         tap.equal((binary, found), (binary, PLANTS == "true"))
 
 
+def compiles_as_cpp():
+    """With clang, whose C++ needs no package of its own."""
+    program = """
+        #include "coppice.h"
+        int main() { cop_attr attr = COP_INIT(attr); cop_new made = COP_INIT(made);
+                     return attr.size_bytes == made.size_bytes; }"""
+    done = subprocess.run(["clang", "-x", "c++", "-std=c++17", "-Wall", "-Werror",
+                           "-fsyntax-only", "-I", os.path.dirname(HEADER), "-"],
+                          input=program, capture_output=True, text=True, check=False)
+    tap.equal((done.returncode, done.stderr), (0, ""))
+
+
 tap.run([
     exports_nothing_that_the_header_does_not_declare,
     exports_all_that_the_header_declares,
     holds_planted_bugs_only_where_they_were_asked_for,
+    compiles_as_cpp,
 ])
