@@ -55,6 +55,15 @@ def names_what_failed_and_what_was_skipped():
     tap.equal(len([line for line in lines if line.startswith("skip: ") and "no z" in line]), 1)
 
 
+def takes_what_cmocka_skips_for_skipped():
+    text = "1..2\nok 1 - x\n# skipped: no y\nnot ok 2 # SKIP y\n# ok - tests\n"
+    skipped = entry("a", "FAIL", text)
+    lines, code = tally([dict(skipped, returncode=0)])
+    tap.equal((lines[-1], code), ("1 passed, 0 failed, 1 skipped", 0))
+    lines, code = tally([dict(skipped, returncode=23)])
+    tap.equal((lines[-1], code), ("1 passed, 1 failed, 1 skipped", 1))
+
+
 def counts_a_program_that_died_in_the_middle():
     lines, code = tally([entry("a", "ERROR", "1..3\nok 1 - x\n")])
     tap.equal((lines[-1], code), ("1 passed, 1 failed", 1))
@@ -98,6 +107,7 @@ tap.run([
     counts_each_subtest,
     counts_a_program_without_subtests_as_one,
     names_what_failed_and_what_was_skipped,
+    takes_what_cmocka_skips_for_skipped,
     counts_a_program_that_died_in_the_middle,
     counts_a_test_of_two_builds_once,
     counts_a_test_that_another_build_ran_as_run,
