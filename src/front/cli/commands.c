@@ -138,9 +138,10 @@ const struct command commands[] = {
 			"when it\n"
 			"is whole. What cannot be read is named on standard error and left out, "
 			"the rest\n"
-			"goes on, and the exit code is 3. A long copy makes a checkpoint every "
-			"1,000\n"
-			"files or 64 MiB.",
+			"goes on, and the exit code is 3. A copy that is killed leaves what was "
+			"there\n"
+			"before and the first part of what it copied: all but the last five "
+			"seconds.",
 		.examples =
 			"coppice cp -r photos vol.cop:/\ta directory of the host into a volume\n"
 			"coppice cp -r vol.cop:/photos /tmp/out\tand back\n"

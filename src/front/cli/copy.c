@@ -71,22 +71,6 @@ say_copied(struct copy *copy)
 	text_fini(&line);
 }
 
-/* ---- Checkpoints on the way ----------------------------------------------------------------- */
-
-static int
-count_bytes(struct copy *copy, uint64_t files, uint64_t bytes)
-{
-	copy->files_since_checkpoint += files;
-	copy->bytes_since_checkpoint += bytes;
-	progress_add(&copy->cli->progress, files, bytes);
-	if (copy->files_since_checkpoint < COPY_CHECKPOINT_FILES &&
-		copy->bytes_since_checkpoint < COPY_CHECKPOINT_BYTES)
-		return 0;
-	copy->files_since_checkpoint = 0;
-	copy->bytes_since_checkpoint = 0;
-	return copy->sink->ops->checkpoint ? copy->sink->ops->checkpoint(copy->sink) : 0;
-}
-
 /* ---- Content -------------------------------------------------------------------------------- */
 
 /* The content of one file on its way. Errors are reported where they are found. */
@@ -115,12 +99,12 @@ put_range(struct transfer *transfer, uint64_t offset, size_t bytes)
 	if (bytes == 0)
 		return 0;
 	err = copy->sink->ops->write(transfer->to, offset, copy->buffer, bytes);
-	if (!err)
-		err = count_bytes(copy, 0, bytes);
-	if (err)
+	if (err) {
 		report_sink(copy, err);
-	else
+	} else {
+		progress_add(&copy->cli->progress, 0, bytes);
 		transfer->written_end = offset + bytes;
+	}
 	return err;
 }
 
@@ -632,11 +616,8 @@ copy_item(struct copy *copy, struct source_file *from, struct sink_directory *to
 	copy->source->ops->close(from);
 	text_cut(&copy->from, from_bytes);
 	text_cut(&copy->to, to_bytes);
-	if (!must_stop(copy)) {
-		err = count_bytes(copy, 1, 0);
-		if (err)
-			report_sink(copy, err);
-	}
+	if (!must_stop(copy))
+		progress_add(&copy->cli->progress, 1, 0);
 }
 
 static void

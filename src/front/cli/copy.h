@@ -34,8 +34,6 @@ struct cli;
 enum {
 	COPY_OPEN_LEVELS = 128,
 	COPY_BUFFER_BYTES = 1 << 20,
-	COPY_CHECKPOINT_FILES = 1000,
-	COPY_CHECKPOINT_BYTES = 64 << 20,
 	HOST_NAME_BYTES = 256,
 };
 
@@ -209,8 +207,6 @@ struct sink_ops {
 		struct sink *sink, struct sink_directory *directory, const struct item *item);
 	void (*leave)(struct sink_directory *directory);
 
-	/* Makes durable what was done so far; NULL: only the end does. */
-	int (*checkpoint)(struct sink *sink);
 	/* NULL: closing the volume does what is to be done. */
 	int (*end)(struct sink *sink);
 
@@ -254,8 +250,6 @@ struct copy {
 	struct text value;
 	struct idset linked; /* files of several names that have been copied under one */
 	void *buffer;
-	uint64_t files_since_checkpoint;
-	uint64_t bytes_since_checkpoint;
 };
 
 /* The destination must have been located. Reports what fails. */

@@ -363,12 +363,6 @@ leave(struct sink_directory *directory)
 	free(directory);
 }
 
-static int
-checkpoint(struct sink *sink)
-{
-	return cop_sync(cop_volume_of(sink->root));
-}
-
 const struct sink_ops sink_volume = {
 	.locate = locate,
 	.find = find,
@@ -384,5 +378,4 @@ const struct sink_ops sink_volume = {
 	.again = again,
 	.finish_directory = finish_directory,
 	.leave = leave,
-	.checkpoint = checkpoint,
 };

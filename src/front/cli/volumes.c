@@ -70,6 +70,7 @@ volumes_open(struct cli *cli, const struct address *address, bool writable,
 		.host_inode = st.st_ino,
 	};
 	options.read_only = !writable;
+	options.threads = writable ? 1 : 0; /* what is long becomes durable on the way */
 	options.cache_bytes = cli->cache_bytes;
 	options.no_flush = args_has(&cli->args, OPTION_NO_SYNC);
 	err = cop_open(address->device, &options, &volume->handle);
