@@ -598,13 +598,14 @@ journal_is_dirty(struct journal *journal)
 	return is_dirty;
 }
 
-int
-journal_write_full(struct journal *journal)
+/* Unless somebody is writing already. */
+static int
+write_if(struct journal *journal, uint64_t least_bytes)
 {
 	int err = 0;
 
 	mutex_lock(&journal->lock);
-	if (journal->waiting_bytes >= FULL_BYTES && !journal->has_leader && !journal->failed &&
+	if (journal->waiting_bytes >= least_bytes && !journal->has_leader && !journal->failed &&
 		lead_begin_locked(journal)) {
 		uint64_t upto = journal->appended;
 
@@ -615,6 +616,18 @@ journal_write_full(struct journal *journal)
 	}
 	mutex_unlock(&journal->lock);
 	return err;
+}
+
+int
+journal_write_full(struct journal *journal)
+{
+	return write_if(journal, FULL_BYTES);
+}
+
+int
+journal_write_waiting(struct journal *journal)
+{
+	return write_if(journal, 1);
 }
 
 /* Would a mark tell anything new, and is there room for it? */

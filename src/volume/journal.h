@@ -85,6 +85,9 @@ bool journal_is_dirty(struct journal *journal);
 /* Writes what waits, without a flush, when it is more than a megabyte. */
 MUST_CHECK int journal_write_full(struct journal *journal);
 
+/* Writes what waits, without a flush: a process that is killed then loses nothing of it. */
+MUST_CHECK int journal_write_waiting(struct journal *journal);
+
 /* A mark, unflushed, so that a later opening knows what was durable; nothing if it would tell
  * nothing new, or there is no room. */
 MUST_CHECK int journal_mark(struct journal *journal);

@@ -71,8 +71,8 @@ volume_tick(struct volume *volume)
 		return volume_checkpoint(volume);
 	if (wants_sync)
 		return volume_sync(volume);
-	if (!is_idle)
-		return 0;
-	err = journal_mark(volume->journal);
+	err = journal_write_waiting(volume->journal);
+	if (err == 0 && is_idle)
+		err = journal_mark(volume->journal);
 	return err ? volume__fail(volume, err) : 0;
 }

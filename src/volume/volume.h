@@ -260,8 +260,8 @@ bool volume_needs_sync(struct volume *volume);
 
 /*
  * What is due by now: a sync five seconds after the first change, a checkpoint when the journal is
- * long or half a minute has passed, a mark when nothing has happened for a while. To be called
- * about ten times a second.
+ * long or half a minute has passed, a mark when nothing has happened for a while. What waits for a
+ * sync is written meanwhile, without a flush. To be called about ten times a second.
  */
 MUST_CHECK int volume_tick(struct volume *volume);
 

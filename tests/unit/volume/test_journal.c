@@ -488,6 +488,35 @@ much_that_waits_is_written_without_a_flush(void **state)
 	world_end(&world);
 }
 
+static void
+what_waits_can_be_written_without_a_flush(void **state)
+{
+	struct world world;
+	struct journal_chain chain;
+	struct sim_stats before;
+
+	(void)state;
+	world_begin(&world);
+	before = sim_stats(world.medium);
+	assert_int_equal(journal_write_waiting(world.journal), 0);
+	assert_int_equal(sim_stats(world.medium).calls, before.calls);
+	assert_true(append(&world, 100, true));
+	assert_int_equal(journal_write_waiting(world.journal), 0);
+	assert_int_equal(sim_stats(world.medium).writes, before.writes + 1);
+	assert_int_equal(sim_stats(world.medium).flushes, before.flushes);
+	chain = scan(&world);
+	assert_int_equal(transactions_from(&chain, 0), 1);
+	journal_chain_free(&chain);
+
+	/* It is not durable yet, and the next sync is a flush. */
+	assert_true(journal_is_dirty(world.journal));
+	assert_int_equal(journal_sync(world.journal), 0);
+	assert_int_equal(sim_stats(world.medium).writes, before.writes + 1);
+	assert_int_equal(sim_stats(world.medium).flushes, before.flushes + 1);
+	assert_false(journal_is_dirty(world.journal));
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -503,6 +532,7 @@ main(void)
 		cmocka_unit_test(a_flush_beside_one_that_fails_fails),
 		cmocka_unit_test(a_mark_tells_what_is_durable_once),
 		cmocka_unit_test(much_that_waits_is_written_without_a_flush),
+		cmocka_unit_test(what_waits_can_be_written_without_a_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
