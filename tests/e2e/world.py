@@ -1,6 +1,7 @@
 """What the tests of the program share: a folder with a volume, and trees that are compared."""
 
 import contextlib
+import fcntl
 import inspect
 import json
 import os
@@ -114,6 +115,18 @@ class World:
         while subprocess.run([PROGRAM, "sync", "v.cop"], cwd=self.folder, check=False,
                              capture_output=True).returncode == BUSY:
             assert time.monotonic() < deadline, "the volume is still busy"
+
+    def wait_until_unlocked(self, name="v.cop"):
+        """The same, without a command that opens it."""
+        deadline = time.monotonic() + 10
+        with open(self.path(name), "rb") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    assert time.monotonic() < deadline, "the volume is still locked"
+                    time.sleep(0.002)
 
     @contextlib.contextmanager
     def unchanged(self, name="v.cop"):
