@@ -95,6 +95,8 @@ request_count(struct device *dev, const struct device_io *io)
 	case DEVICE_WRITE:
 		calls = &dev->writes;
 		bytes = &dev->written_bytes;
+		if (io->flags & DEVICE_FUA)
+			atomic_fetch_add_explicit(&dev->fua_writes, 1, memory_order_relaxed);
 		break;
 	case DEVICE_DISCARD:
 		calls = &dev->discards;
@@ -322,6 +324,7 @@ device_stats(struct device *dev)
 		.reads = atomic_load_explicit(&dev->reads, memory_order_relaxed),
 		.writes = atomic_load_explicit(&dev->writes, memory_order_relaxed),
 		.flushes = atomic_load_explicit(&dev->flushes, memory_order_relaxed),
+		.fua_writes = atomic_load_explicit(&dev->fua_writes, memory_order_relaxed),
 		.discards = atomic_load_explicit(&dev->discards, memory_order_relaxed),
 		.read_bytes = atomic_load_explicit(&dev->read_bytes, memory_order_relaxed),
 		.written_bytes = atomic_load_explicit(&dev->written_bytes, memory_order_relaxed),

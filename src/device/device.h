@@ -135,6 +135,7 @@ struct device_stats {
 	uint64_t reads;
 	uint64_t writes;
 	uint64_t flushes;
+	uint64_t fua_writes; /* of the writes, those that are durable by themselves */
 	uint64_t discards;
 	uint64_t read_bytes;
 	uint64_t written_bytes;

@@ -64,6 +64,7 @@ struct device {
 	atomic_uint_fast64_t reads;
 	atomic_uint_fast64_t writes;
 	atomic_uint_fast64_t flushes;
+	atomic_uint_fast64_t fua_writes;
 	atomic_uint_fast64_t discards;
 	atomic_uint_fast64_t read_bytes;
 	atomic_uint_fast64_t written_bytes;
