@@ -98,6 +98,7 @@ world_format(struct world *world, uint64_t bytes, uint32_t node_bytes)
 		.volume_blocks = bytes / BLOCK_BYTES,
 		.node_bytes = node_bytes,
 		.metadata_copies = world->copies,
+		.journal_blocks = world->journal_blocks,
 		.label = "test",
 		.random = world_random,
 		.clock_ns = world_clock,

@@ -18,6 +18,7 @@ struct world {
 	struct volume_visit visit; /* open from world_open() to world_close() */
 	uint64_t cache_bytes;      /* of the next world_open() */
 	uint8_t copies;            /* of metadata, for world_format() */
+	uint64_t journal_blocks;   /* for world_format(); 0: by size */
 	bool in_memory;            /* on a device that takes no memory itself */
 	bool read_only;            /* of the next world_open() */
 	bool accept_loss;          /* likewise */
