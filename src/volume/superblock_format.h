@@ -39,7 +39,7 @@
  *      304      8  journal_sequence      of the batch there
  *      312      8  retained_tail         the same for the checkpoint before
  *      320      8  retained_sequence     of the batch there
- *      328      8  epoch                 of the newest writable opening, 0: no journal in use
+ *      328      8  epoch                 that batches before journal_tail have, 0: there are none
  *      336      8  objects               how many objects there are
  *      344     64  label                 filled with zero bytes
  *      504      8  checksum              of bytes 0 to 503
