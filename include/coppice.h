@@ -10,8 +10,8 @@
  *
  * Promises
  *   - A call either happens whole or returns an error and has changed nothing.
- *   - After a crash the volume is as it was at its newest checkpoint; cop_sync() returning 0 means
- *     that all done before it is durable. docs/crash-contract.md says exactly what is promised.
+ *   - A crash leaves a prefix of the changes made, with all that was done before a cop_sync() that
+ *     returned 0. docs/crash-contract.md says exactly what is promised.
  *   - Every byte read from the device is verified first. A damaged block costs only what it holds:
  *     reading it returns COP_ECHECKSUM, all else stays readable.
  *   - The library prints nothing, has no global state but a per-thread error text, and starts no
@@ -129,7 +129,7 @@ struct cop_open_options {
 	bool read_only;
 	uint64_t cache_bytes; /* memory limit; 0: 256 MiB. At least COP_CACHE_BYTES_MIN */
 	uint32_t threads;     /* background threads: 0 none, the caller drives; 1 timers and jobs */
-	bool no_flush;        /* leave the last flush of a checkpoint to the host; order is kept */
+	bool no_flush;        /* leave flushes of syncs and of close to the host; order is kept */
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: getrandom() */
 	int64_t (*clock_ns)(void *context); /* NULL: the wall clock, in ns since 1970 */
 	void *context;                      /* handed to the two above */
@@ -150,10 +150,14 @@ COP_API COP_MUST_CHECK int cop_open(
  */
 COP_API int cop_close(struct cop_volume *volume);
 
-/* Closes without a checkpoint: what came after the last one is lost, as in a crash. */
+/* Closes as a crash of the program does: what is not durable may be lost. */
 COP_API void cop_abandon(struct cop_volume *volume);
 
-/* Everything done before the call is durable when it returns 0. */
+/*
+ * Everything done before the call is durable when it returns 0: by one write and one flush, or one
+ * durable write, shared by all threads that ask at the same time. COP_EIO: something may be lost;
+ * the volume takes no more changes until it is opened again, and every later sync fails.
+ */
 COP_API COP_MUST_CHECK int cop_sync(struct cop_volume *volume);
 
 /* As cop_sync(), and repeats until nothing awaits release: freed space is free when it returns. */

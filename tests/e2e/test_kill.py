@@ -1,4 +1,4 @@
-"""kill -9 at random moments: nothing from before is lost, what is there is a prefix of what was done.
+"""kill -9 at random moments: what was there stays, and of the work the first part is done.
 
 The moments follow from a seed, which is printed; COPPICE_SEED sets it. The same seed gives the same
 delays, and the machine decides what they hit.
