@@ -149,8 +149,8 @@ def asks_for_nothing_when_all_is_durable():
 
 
 def does_the_same_with_io_uring():
-    """What is in the ring no trace shows: but that it was entered, that the completion was waited
-    for, and that the flush began after that."""
+    """What is in the ring no trace shows: but that it was entered, and that the flush began after
+    that. A completion that is there already is not waited for."""
     with World("16M") as w:
         calls = _trace(w, "ring")
         if not any(c.name == "io_uring_setup" and c.result >= 0 for c in calls):
@@ -161,7 +161,6 @@ def does_the_same_with_io_uring():
                 _succeeded(during)
                 entered = [call for call in during if call.name == "io_uring_enter"]
                 assert entered, "the ring was not entered"
-                assert "GETEVENTS" in entered[-1].text, "nobody waited for the write"
                 if what == "data":
                     _one_flush_after(during, entered)
 
