@@ -62,7 +62,8 @@ def _calls(path):
     return calls
 
 
-def _trace(w, engine):
+def _trace(w, *words):
+    """The calls of a program that is run on v.cop."""
     refused = None
     try:
         done = subprocess.run(["strace", "-o", "/dev/null", "true"], check=False,
@@ -76,8 +77,8 @@ def _trace(w, engine):
     trace = w.path("trace")
     # What looks for leaks at the end is a tracer itself, and there can be only one.
     options = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-    subprocess.run(["strace", "-f", "-s", "64", "-e", f"trace={CALLS}", "-o", trace, WORKER,
-                    "trace", "v.cop", engine], cwd=w.folder, check=True, capture_output=True,
+    subprocess.run(["strace", "-f", "-s", "64", "-e", f"trace={CALLS}", "-o", trace, *words],
+                   cwd=w.folder, check=True, capture_output=True,
                    env={**os.environ, "ASAN_OPTIONS": options})
     return _calls(trace)
 
@@ -120,7 +121,7 @@ def _one_flush_after(calls, writes):
 
 def writes_and_flushes_before_a_sync_returns():
     with World("16M") as w:
-        calls = _trace(w, "pool")
+        calls = _trace(w, WORKER, "trace", "v.cop", "pool")
         for round_ in range(ROUNDS):
             during = _during(calls, "data", round_)
             _succeeded(during)
@@ -131,7 +132,7 @@ def writes_and_flushes_before_a_sync_returns():
 
 def makes_a_batch_durable_by_one_write_when_it_names_no_data():
     with World("16M") as w:
-        calls = _trace(w, "pool")
+        calls = _trace(w, WORKER, "trace", "v.cop", "pool")
         for round_ in range(ROUNDS):
             during = _during(calls, "names", round_)
             _succeeded(during)
@@ -142,7 +143,7 @@ def makes_a_batch_durable_by_one_write_when_it_names_no_data():
 def asks_for_nothing_when_all_is_durable():
     with World("16M") as w:
         for engine in ("pool", "ring"):
-            calls = _trace(w, engine)
+            calls = _trace(w, WORKER, "trace", "v.cop", engine)
             for round_ in range(ROUNDS):
                 tap.equal([call.name for call in _during(calls, "nothing", round_)], [])
             w.run("rm", "v.cop:/file")
@@ -152,7 +153,7 @@ def does_the_same_with_io_uring():
     """What is in the ring no trace shows: but that it was entered, and that the flush began after
     that. A completion that is there already is not waited for."""
     with World("16M") as w:
-        calls = _trace(w, "ring")
+        calls = _trace(w, WORKER, "trace", "v.cop", "ring")
         if not any(c.name == "io_uring_setup" and c.result >= 0 for c in calls):
             raise tap.Skip("io_uring is refused here")
         for round_ in range(ROUNDS):
@@ -163,6 +164,21 @@ def does_the_same_with_io_uring():
                 assert entered, "the ring was not entered"
                 if what == "data":
                     _one_flush_after(during, entered)
+
+
+def a_command_ends_with_a_flush_unless_it_is_told_not_to():
+    with World("16M") as w:
+        for number, words in enumerate((["mkdir"], ["mkdir", "--no-sync"])):
+            calls = _trace(w, world.PROGRAM, *words, f"v.cop:/{number}")
+            volume = [call for call in calls if call.name not in ("write", "io_uring_setup")]
+            _succeeded(volume)
+            flushes = [call for call in volume if call.name == "fdatasync"]
+            # What the superblock points to comes before the superblock in any case.
+            assert len(flushes) >= 2
+            if "--no-sync" in words:
+                assert volume[-1].began > flushes[-1].ended, "the last flush was not left out"
+            else:
+                assert volume[-1] is flushes[-1], "something was written after the last flush"
 
 
 world.run_tests(sys.modules[__name__])
