@@ -167,6 +167,16 @@ enum {
 struct tx;
 
 /*
+ * Blocks that are set aside for a transaction which does not exist yet (rule space.md 4): its data,
+ * and what its nodes take at the worst. A transaction that uses the promise does not meet
+ * COP_ENOSPC.
+ */
+struct promise {
+	uint64_t data_blocks;
+	uint64_t node_blocks;
+};
+
+/*
  * What an emptying transaction may hold so that the reserve always covers it: messages to object
  * trees (each content or directory tree that changes costs one more, for its root record), to
  * content and directory trees, and to the catalog.
