@@ -133,6 +133,7 @@ struct cop_open_options {
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: getrandom() */
 	int64_t (*clock_ns)(void *context); /* NULL: the wall clock, in ns since 1970 */
 	void *context;                      /* handed to the two above */
+	bool write_through; /* every write enters history at once, as other changes do */
 };
 
 #define COP_CACHE_BYTES_MIN (UINT64_C(8) << 20)
@@ -162,6 +163,20 @@ COP_API COP_MUST_CHECK int cop_sync(struct cop_volume *volume);
 
 /* As cop_sync(), and repeats until nothing awaits release: freed space is free when it returns. */
 COP_API COP_MUST_CHECK int cop_settle(struct cop_volume *volume);
+
+/*
+ * As cop_sync() for what was written to the object, its attributes, and every change of names
+ * before the call. Does not wait for data of other objects that is still being written. What
+ * write-back could not store is told to one such call of the object it belonged to; from then on
+ * the volume takes no more changes, and every sync says so.
+ */
+COP_API COP_MUST_CHECK int cop_sync_object(struct cop_object *object);
+
+/*
+ * Orders without making durable: nothing that is done after the call is there after a crash unless
+ * everything done before it is. Waits until the data is on its way, and flushes nothing.
+ */
+COP_API COP_MUST_CHECK int cop_barrier(struct cop_volume *volume);
 
 /*
  * Runs due timers and one bounded step of a pending job; for `threads` == 0. Sets how many remain.

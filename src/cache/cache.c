@@ -341,6 +341,19 @@ cache_peek(struct cache *cache, uint64_t addr, uint64_t stamp)
 	return frame ? &frame->buffer : NULL;
 }
 
+int
+cache_take(struct cache *cache, struct buffer **out_buffer)
+{
+	struct frame *frame = cache__frame_take(cache, 1, false);
+
+	if (!frame)
+		return fail(COP_ENOMEM, "no room in the cache for a block");
+	frame->state = FRAME_CLEAN;
+	atomic_store_explicit(&frame->refs, 1, memory_order_relaxed);
+	*out_buffer = &frame->buffer;
+	return 0;
+}
+
 void
 cache_release(struct cache *cache, struct buffer *buffer)
 {

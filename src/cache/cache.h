@@ -96,7 +96,13 @@ MUST_CHECK int cache_get_many(struct cache *cache, struct cache_request *request
 /* Pinned if it is here and verified, by whomever: see `verify` of the buffer. Never waits. */
 struct buffer *cache_peek(struct cache *cache, uint64_t addr, uint64_t stamp);
 
-/* Ends a pin of cache_get() or cache_peek(), adds another. */
+/*
+ * Memory of one block that is in no table and has no address, pinned once; its bytes are undefined.
+ * It counts against the limit until its last pin has gone. COP_ENOMEM.
+ */
+MUST_CHECK int cache_take(struct cache *cache, struct buffer **out_buffer);
+
+/* Ends a pin of cache_get(), cache_peek() or cache_take(), adds another. */
 void cache_release(struct cache *cache, struct buffer *buffer);
 void cache_pin(struct cache *cache, struct buffer *buffer);
 

@@ -1,6 +1,6 @@
 /* Attributes, and reference counts without names. */
 
-#include "object/object_internal.h"
+#include "object/pages_internal.h"
 
 /* ---- Attributes ------------------------------------------------------------------------------ */
 
@@ -23,6 +23,10 @@ stat_object(struct cop_object *object, struct cop_attr *out_attr)
 {
 	struct loaded loaded;
 	const struct record *record = &loaded.record;
+	/* Pages first: what has left them is in the record by then. */
+	uint64_t dirty_length = pages_length(&object->pages, 0);
+	int64_t dirty_ns = atomic_load(&object->pages.modified_ns);
+	uint64_t dirty_blocks = atomic_load(&object->pages.count);
 	uint32_t levels = 0;
 	int err = record_load(object, &loaded);
 
@@ -38,8 +42,8 @@ stat_object(struct cop_object *object, struct cop_attr *out_attr)
 		.uid = record->uid,
 		.gid = record->gid,
 		.links = record->links,
-		.length = record->length,
-		.allocated_bytes = record->allocated_blocks * BLOCK_BYTES,
+		.length = max_u64(record->length, dirty_length),
+		.allocated_bytes = (record->allocated_blocks + dirty_blocks) * BLOCK_BYTES,
 		.device = record->device,
 		.created_ns = record->created_ns,
 		.changed_ns = record->changed_ns,
@@ -52,6 +56,10 @@ stat_object(struct cop_object *object, struct cop_attr *out_attr)
 		.levels = levels,
 		.name_bytes = (uint32_t)record->name.bytes,
 	};
+	if (dirty_ns != 0)
+		out_attr->modified_ns = dirty_ns;
+	if (dirty_ns > out_attr->changed_ns)
+		out_attr->changed_ns = dirty_ns;
 	if (record->name.bytes > 0)
 		memcpy(out_attr->name, record->name.data, record->name.bytes);
 	return 0;
@@ -122,7 +130,10 @@ set_attr(
 		record->owner = attr->owner;
 	if (mask & COP_SET_CHANGED)
 		record->changed_ns = attr->changed_ns;
-	return put_record(op, object, record);
+	err = put_record(op, object, record);
+	if (err == 0 && mask & (COP_SET_MODIFIED | COP_SET_CHANGED))
+		pages_keep_times(object);
+	return err;
 }
 
 int

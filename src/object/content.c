@@ -1,6 +1,7 @@
 /* Reading and writing content. */
 
 #include "object/content_internal.h"
+#include "object/pages_internal.h"
 #include "object/reclaim.h"
 
 #include <assert.h>
@@ -8,17 +9,57 @@
 enum {
 	READ_WINDOW_BYTES = 4 << 20, /* read at one time: 32 full extents */
 	READ_EXTENTS_MAX = 1024,
+	READ_WINDOW_PAGES = READ_WINDOW_BYTES / BLOCK_BYTES + 1,
+};
+
+struct held_page {
+	uint64_t block;
+	struct buffer *buffer;
 };
 
 /* ---- Reading -------------------------------------------------------------------------------- */
 
-/* What one window of a read needs: a moment's record and map. */
+/* What one window of a read needs: a moment's record, map and pages. */
 struct window {
 	struct loaded loaded;
 	struct extents extents;
 	uint64_t length; /* of the object */
 	uint64_t bytes;  /* that the window has, from the offset asked */
+	size_t page_count;
+	struct held_page pages[READ_WINDOW_PAGES]; /* pinned, ascending */
 };
+
+static void
+window_release_pages(struct cop_object *object, struct window *window)
+{
+	struct cache *cache = volume_cache(object->volume->volume);
+
+	while (window->page_count > 0)
+		cache_release(cache, window->pages[--window->page_count].buffer);
+}
+
+/* Pages first, then the map: what leaves the one is in the other by then. */
+static void
+window_take_pages(struct cop_object *object, uint64_t offset, uint64_t bytes, struct window *window)
+{
+	uint64_t end = div_up(offset + bytes, BLOCK_BYTES);
+
+	window_release_pages(object, window);
+	window->length = pages_length(&object->pages, 0);
+	if (pages_are_clean(&object->pages))
+		return;
+	pages_enter(object->volume);
+	for (uint64_t block = offset / BLOCK_BYTES; block < end; block++) {
+		struct buffer *page = pages_find(&object->pages, block);
+
+		if (!page)
+			continue;
+		cache_pin(volume_cache(object->volume->volume), page);
+		window->pages[window->page_count++] =
+			(struct held_page){ .block = block, .buffer = page };
+	}
+	pages_leave(object->volume);
+}
 
 static int
 window_load(struct cop_object *object, uint64_t offset, uint64_t bytes, struct window *window)
@@ -30,14 +71,15 @@ window_load(struct cop_object *object, uint64_t offset, uint64_t bytes, struct w
 	int err;
 
 	extents_free(&window->extents);
+	window_take_pages(object, offset, bytes, window);
 	err = record_load(object, &window->loaded);
 	if (err)
 		return err;
-	window->length = record->length;
+	window->length = max_u64(window->length, record->length);
 	window->bytes = 0;
-	if (offset >= record->length)
+	if (offset >= window->length)
 		return 0;
-	end = offset + min_u64(bytes, record->length - offset);
+	end = offset + min_u64(bytes, window->length - offset);
 	gather.first = offset / BLOCK_BYTES;
 	gather.end = div_up(end, BLOCK_BYTES);
 	err = content_gather(object, record, &gather, &window->extents, &more);
@@ -51,6 +93,33 @@ window_load(struct cop_object *object, uint64_t offset, uint64_t bytes, struct w
 	}
 	window->bytes = end - offset;
 	return 0;
+}
+
+static void
+copy_inline(const struct view *content, uint64_t offset, uint8_t *buffer, uint64_t bytes)
+{
+	uint64_t part = offset < content->bytes ? min_u64(bytes, content->bytes - offset) : 0;
+
+	if (part > 0)
+		memcpy(buffer, content->data + offset, part);
+	memset(buffer + part, 0, bytes - part);
+}
+
+/* What is dirty takes the place of what was read. */
+static void
+copy_pages(const struct window *window, uint64_t offset, uint8_t *buffer)
+{
+	struct span span = { .offset = offset, .bytes = window->bytes, .buffer = buffer };
+
+	for (size_t i = 0; i < window->page_count; i++) {
+		struct span_part part;
+
+		if (window->pages[i].block > span_last(&span))
+			break;
+		part = span_part(&span, window->pages[i].block);
+		memcpy(buffer + part.in_buffer, window->pages[i].buffer->data + part.in_block,
+			part.bytes);
+	}
 }
 
 static int
@@ -67,23 +136,27 @@ read_window(struct operation *op, struct cop_object *object, uint64_t offset, ui
 	if (err || window->bytes == 0)
 		return err;
 
-	if (window->loaded.record.form == COP_FORM_INLINE) {
-		memcpy(buffer, window->loaded.record.content.data + offset, window->bytes);
-		return 0;
-	}
-	err = data_fetch(op, &window->extents, offset, buffer, window->bytes);
-	return err ? data_fail_in(err, op, object) : 0;
+	if (window->loaded.record.form == COP_FORM_INLINE)
+		copy_inline(&window->loaded.record.content, offset, buffer, window->bytes);
+	else
+		err = data_fetch(op, &window->extents, offset, buffer, window->bytes);
+	if (err)
+		return data_fail_in(err, op, object);
+	copy_pages(window, offset, buffer);
+	return 0;
 }
 
 static int
 content_read(struct operation *op, struct cop_object *object, uint64_t offset, void *buffer,
 	size_t bytes, size_t *out_bytes)
 {
-	struct window window = { .extents = { 0 } };
+	struct window window;
 	uint8_t *at = buffer;
 	size_t done = 0;
 	int err = 0;
 
+	window.extents = (struct extents){ 0 };
+	window.page_count = 0;
 	do {
 		uint64_t want = min_u64(bytes - done, READ_WINDOW_BYTES);
 
@@ -96,6 +169,7 @@ content_read(struct operation *op, struct cop_object *object, uint64_t offset, v
 		done += window.bytes;
 	} while (done < bytes);
 	extents_free(&window.extents);
+	window_release_pages(object, &window);
 	if (err == 0)
 		*out_bytes = done;
 	return err;
@@ -139,7 +213,7 @@ cop_read(struct cop_object *object, uint64_t offset, void *buffer, size_t bytes,
 int
 content_commit_record(struct edit *edit)
 {
-	int err = tx_begin(edit->op->volume->volume, &edit->op->visit, edit->emptying, &edit->tx);
+	int err = edit_begin(edit);
 
 	if (err == 0)
 		err = record_put(edit->tx, edit->object->branch, edit->object->id, &edit->next);
@@ -169,6 +243,9 @@ content_move_out(struct edit *edit)
 	struct operation *op = edit->op;
 	struct cop_object *object = edit->object;
 	struct view bytes = edit->now.record.content;
+	struct promise *promise = edit->promise;
+	bool is_late = edit->is_late;
+	bool is_sync = edit->is_sync;
 	uint8_t *memory;
 	int err;
 
@@ -190,7 +267,11 @@ content_move_out(struct edit *edit)
 	edit_fini(edit);
 	if (err)
 		return err;
-	return edit_init(edit, op, object);
+	err = edit_init(edit, op, object);
+	edit->promise = promise;
+	edit->is_late = is_late;
+	edit->is_sync = is_sync;
+	return err;
 }
 
 /* ---- Writing -------------------------------------------------------------------------------- */
@@ -243,9 +324,23 @@ write_piece(struct edit *edit, uint64_t offset, const void *buffer, size_t bytes
 	return err;
 }
 
+/* A transaction at once. */
+static int
+write_through(struct operation *op, struct cop_object *object, uint64_t offset,
+	const uint8_t *buffer, size_t bytes, size_t *out_written)
+{
+	struct edit edit;
+	int err = edit_init(&edit, op, object);
+
+	if (err == 0)
+		err = write_piece(&edit, offset, buffer, bytes, out_written);
+	edit_fini(&edit);
+	return err;
+}
+
 static int
 write_all(struct operation *op, struct cop_object *object, uint64_t offset, const uint8_t *buffer,
-	size_t bytes, size_t *out_bytes)
+	size_t bytes, bool is_through, size_t *out_bytes)
 {
 	size_t done = 0;
 	int err = 0;
@@ -254,18 +349,50 @@ write_all(struct operation *op, struct cop_object *object, uint64_t offset, cons
 		uint64_t at = offset + done;
 		size_t piece = min_u64(bytes - done, COP_WRITE_ATOMIC);
 		size_t written = 0;
-		struct edit edit;
 
 		/* The pieces of a large write end where blocks do. */
 		if (piece < bytes - done)
 			piece -= at % BLOCK_BYTES;
-		err = edit_init(&edit, op, object);
-		if (err == 0)
-			err = write_piece(&edit, at, buffer + done, piece, &written);
-		edit_fini(&edit);
+		if (is_through) {
+			err = write_through(op, object, at, buffer + done, piece, &written);
+		} else {
+			err = buffered_write(op, object, at, buffer + done, piece);
+			written = err ? 0 : piece;
+		}
 		done += written;
 	}
 	*out_bytes = done;
+	return err;
+}
+
+/*
+ * One go. Through pages, unless they have turned out to find no room: then what is dirty becomes
+ * transactions first, and the bytes one of their own, which makes checkpoints while it waits for
+ * room, and knows exactly what it needs.
+ */
+static int
+write_once(struct cop_object *object, uint64_t offset, const uint8_t *buffer, size_t bytes,
+	bool is_through, size_t *out_written)
+{
+	struct cop_volume *volume = object->volume;
+	struct operation op;
+	int err = 0;
+
+	*out_written = 0;
+	if (!is_through)
+		err = writeback_for_room(volume);
+	else
+		err = writeback_all(volume, false);
+	if (err == 0)
+		err = change_begin(&op, volume, &object, 1);
+	if (err)
+		return err;
+	err = volume_failed(volume->volume);
+	if (err == 0 && is_through)
+		err = writeback_object(&op, object, false);
+	if (err == 0)
+		err = write_all(&op, object, offset, buffer, bytes, is_through, out_written);
+	change_end(&op);
 	return err;
 }
 
@@ -273,9 +400,10 @@ int
 cop_write(struct cop_object *object, uint64_t offset, const void *buffer, size_t bytes,
 	size_t *out_bytes)
 {
-	struct operation op;
+	bool is_through = object->volume->write_through;
 	uint32_t tries = 0;
 	size_t done = 0;
+	bool again;
 	int err;
 
 	if (bytes == 0) {
@@ -289,14 +417,15 @@ cop_write(struct cop_object *object, uint64_t offset, const void *buffer, size_t
 	do {
 		size_t written;
 
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
-		err = write_all(&op, object, offset + done, (const uint8_t *)buffer + done,
-			bytes - done, &written);
-		change_end(&op);
+		err = write_once(object, offset + done, (const uint8_t *)buffer + done,
+			bytes - done, is_through, &written);
 		done += written;
-	} while (change_again(object->volume, err, &tries));
+		again = err && !is_through && (err == COP_ENOSPC || err == COP_ENOMEM);
+		if (again)
+			is_through = true;
+		else
+			again = change_again(object->volume, err, &tries);
+	} while (again);
 	if (out_bytes)
 		*out_bytes = done;
 	return err;

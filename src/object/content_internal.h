@@ -44,6 +44,9 @@ struct edit {
 	struct cop_object *object;
 	struct tx *tx; /* owned until the commit */
 	bool emptying;
+	struct promise *promise; /* borrowed; NULL: none */
+	bool is_late;            /* whoever wrote the bytes has been told that all is well */
+	bool is_sync;            /* a sync waits for it */
 	struct loaded now;
 	struct record next;
 
@@ -103,6 +106,12 @@ MUST_CHECK int content_delete_extent(
 
 /* COP_EISDIR, COP_EINVAL: it has no bytes. */
 MUST_CHECK int content_check_kind(const struct cop_object *object);
+
+/* Only files are written. COP_EISDIR, COP_EINVAL. */
+MUST_CHECK int edit_check_kind(const struct cop_object *object);
+
+/* Begins edit->tx. */
+MUST_CHECK int edit_begin(struct edit *edit);
 
 /* A transaction for `next` alone. */
 MUST_CHECK int content_commit_record(struct edit *edit);

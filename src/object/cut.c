@@ -1,6 +1,7 @@
 /* Cutting content: truncation and punching; and growing its length. */
 
 #include "object/content_internal.h"
+#include "object/pages_internal.h"
 #include "object/reclaim.h"
 
 /*
@@ -381,7 +382,9 @@ cop_set_length(struct cop_object *object, uint64_t length)
 		err = change_begin(&op, object->volume, &object, 1);
 		if (err)
 			return err;
-		err = set_length(&op, object, length);
+		err = writeback_object(&op, object, false);
+		if (err == 0)
+			err = set_length(&op, object, length);
 		change_end(&op);
 	} while (change_again(object->volume, err, &tries));
 	return err;
@@ -407,7 +410,9 @@ cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 		err = change_begin(&op, object->volume, &object, 1);
 		if (err)
 			return err;
-		err = record_load(object, &loaded);
+		err = writeback_object(&op, object, false);
+		if (err == 0)
+			err = record_load(object, &loaded);
 		if (err == 0) {
 			cut.length = loaded.record.length;
 			err = cut_content(&op, object, cut, false);

@@ -170,17 +170,38 @@ fail_in_request(struct operation *op, const struct batch *batch, const struct sp
 	return 0;
 }
 
+/*
+ * A block that the journal carries is not at its place before the next checkpoint has ended; until
+ * then the cache has it.
+ */
+static bool
+fetch_carried(struct operation *op, uint64_t addr, uint64_t checksum, uint8_t *place)
+{
+	struct cache *cache = volume_cache(op->volume->volume);
+	struct buffer *buffer;
+
+	buffer = cache_peek(cache, addr, checksum);
+	if (!buffer)
+		return false;
+	memcpy(place, buffer->data, BLOCK_BYTES);
+	cache_release(cache, buffer);
+	return true;
+}
+
 /* Large reads: straight from the device, all at once. */
 static int
 fetch_direct(struct operation *op, const struct extents *extents, const struct span *span)
 {
 	struct device *dev = op->volume->dev;
+	bool carries = volume_carries(op->volume->volume);
 	struct seeker seeker = { .extents = extents };
 	struct batch batch;
 	int err;
 
-	/* An extent is one request, or up to three where the edges of the span are bounced. */
-	err = batch_init(&batch, extents->count + 4);
+	/* An extent is one request, or up to three where the edges of the span are bounced; and
+	 * what is carried may part it anywhere. */
+	err = batch_init(
+		&batch, carries ? span_last(span) - span_first(span) + 1 : extents->count + 4);
 	if (err)
 		return err;
 	for (uint64_t block = span_first(span); block <= span_last(span); block++) {
@@ -195,8 +216,11 @@ fetch_direct(struct operation *op, const struct extents *extents, const struct s
 			err = fail_in_blocks(op, err, block, 1);
 			goto out;
 		}
-		batch_add_block(&batch, DEVICE_READ, extent->addr + (block - extent->first),
-			span_place(span, block));
+		if (!carries ||
+			!fetch_carried(op, extent->addr + (block - extent->first),
+				extent->checksums[block - extent->first], span_place(span, block)))
+			batch_add_block(&batch, DEVICE_READ, extent->addr + (block - extent->first),
+				span_place(span, block));
 	}
 	batch_submit(&batch, dev);
 	err = batch_wait(&batch, dev);

@@ -3,7 +3,7 @@
  * nobody holds it and little hangs on it; else it makes it an orphan.
  */
 
-#include "object/object_internal.h"
+#include "object/pages_internal.h"
 #include "object/reclaim.h"
 
 static bool
@@ -12,7 +12,7 @@ claim_removal(struct cop_object *object)
 	bool is_mine;
 
 	mutex_lock(&object->volume->lock);
-	is_mine = object->refs == 1 && !object->is_going;
+	is_mine = handle_is_last_locked(object) && !object->is_going;
 	if (is_mine)
 		object->is_going = true;
 	mutex_unlock(&object->volume->lock);
@@ -74,6 +74,8 @@ drop_end(struct operation *op, struct drop *drop, bool committed)
 		condition_wake_all(&volume->changed);
 	}
 	mutex_unlock(&volume->lock);
+	if (drop->is_removed && committed)
+		pages_discard(object);
 	if (committed && drop->job != 0)
 		job_leave(op, NULL, drop->job);
 }

@@ -41,8 +41,8 @@ struct placing {
 
 /* ---- Beginning and end ---------------------------------------------------------------------- */
 
-static int
-check_is_file(const struct cop_object *object)
+int
+edit_check_kind(const struct cop_object *object)
 {
 	if (object->kind == COP_DIRECTORY)
 		return fail(COP_EISDIR, "object %" PRIu64 " is a directory", object->id);
@@ -72,6 +72,9 @@ edit_init(struct edit *edit, struct operation *op, struct cop_object *object)
 	edit->object = object;
 	edit->tx = NULL;
 	edit->emptying = false;
+	edit->promise = NULL;
+	edit->is_late = false;
+	edit->is_sync = false;
 	edit->first = 0;
 	edit->end = 0;
 	edit->patch_count = 0;
@@ -79,7 +82,7 @@ edit_init(struct edit *edit, struct operation *op, struct cop_object *object)
 	edit->puts = (struct extents){ 0 };
 	edit->late = (struct batch){ 0 };
 
-	err = check_is_file(object);
+	err = edit_check_kind(object);
 	if (err)
 		return err;
 	return load_record(edit);
@@ -387,6 +390,60 @@ find_place(const struct edit *edit, uint64_t block)
 	return NULL;
 }
 
+/*
+ * Rules of commit, 3: whoever wrote the bytes has gone on, so nothing that comes after may be
+ * written as if they were there, and the object tells the next who syncs it.
+ */
+static int
+keep_write_error(struct edit *edit, int err)
+{
+	struct cop_volume *volume = edit->op->volume;
+
+	if (err == COP_ENOMEM)
+		return err; /* nothing was written, the next write-back tries again */
+	mutex_lock(&volume->lock);
+	edit->object->write_error = err;
+	mutex_unlock(&volume->lock);
+	return volume_fail(volume->volume, err);
+}
+
+/*
+ * A sync waits for these bytes, they are few, and nothing lies at their places yet: they ride in
+ * the batch, and one write makes all of it durable.
+ */
+static bool
+may_carry(const struct edit *edit, const struct placing *placing)
+{
+	uint32_t blocks = 0;
+
+	for (size_t i = 0; i < placing->count; i++) {
+		if (placing->list[i].is_reused || placing->list[i].blocks > TX_CARRIED_MAX)
+			return false;
+		blocks += placing->list[i].blocks;
+	}
+	return edit->is_sync && volume_may_carry(edit->op->volume->volume, blocks);
+}
+
+static int
+carry_placed(struct edit *edit, const struct placing *placing)
+{
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < placing->count; i++) {
+		const struct placed *placed = &placing->list[i];
+
+		for (uint32_t j = 0; err == 0 && j < placed->blocks; j++) {
+			const uint8_t *bytes = find_place(edit, placed->first + j);
+
+			err = extents_add_block(&edit->puts, placed->first + j, placed->addr + j,
+				placed->birth, checksum64(bytes, BLOCK_BYTES));
+			if (err == 0)
+				err = tx_carry(edit->tx, edit->object->id, placed->addr + j, bytes);
+		}
+	}
+	return err;
+}
+
 static int
 write_placed(struct edit *edit, const struct placing *placing)
 {
@@ -435,7 +492,9 @@ write_placed(struct edit *edit, const struct placing *placing)
 				io->addr, device_result_sentence(io->result));
 	}
 	batch_fini(&batch);
-	return err ? object_fail_in(err, edit->object) : 0;
+	if (err)
+		err = object_fail_in(err, edit->object);
+	return err && edit->is_late ? keep_write_error(edit, err) : err;
 }
 
 /* ---- Puts and releases ---------------------------------------------------------------------- */
@@ -522,6 +581,16 @@ keep_after(struct edit *edit)
 }
 
 int
+edit_begin(struct edit *edit)
+{
+	int err = tx_begin(edit->op->volume->volume, &edit->op->visit, edit->emptying, &edit->tx);
+
+	if (err == 0 && edit->promise)
+		tx_use_promise(edit->tx, edit->promise);
+	return err;
+}
+
+int
 edit_write(struct edit *edit)
 {
 	struct placing placing = { 0 };
@@ -530,14 +599,15 @@ edit_write(struct edit *edit)
 	err = fill(edit);
 	if (err)
 		return err;
-	err = tx_begin(edit->op->volume->volume, &edit->op->visit, edit->emptying, &edit->tx);
+	err = edit_begin(edit);
 	if (err)
 		return err;
 	err = place(edit, &placing);
 	if (err == 0)
 		err = keep_before(edit);
 	if (err == 0)
-		err = write_placed(edit, &placing);
+		err = may_carry(edit, &placing) ? carry_placed(edit, &placing)
+						: write_placed(edit, &placing);
 	if (err == 0)
 		err = release_replaced(edit, &placing);
 	if (err == 0)

@@ -7,7 +7,7 @@
  */
 
 #include "base/checksum.h"
-#include "object/object_internal.h"
+#include "object/pages_internal.h"
 #include "object/reclaim.h"
 
 #include <assert.h>
@@ -59,6 +59,8 @@ object_free(struct cop_object *object)
 {
 	if (object && object->content)
 		volume_tree_release(object->volume->volume, object->content);
+	if (object)
+		pages_discard(object);
 	free(object);
 }
 
@@ -173,6 +175,12 @@ handle_discard(struct cop_object *object)
 	cop_release(object);
 }
 
+bool
+handle_is_last_locked(const struct cop_object *object)
+{
+	return object->refs == (object->dirty_number == 0 ? 1 : 2);
+}
+
 void
 handle_set_orphan(struct cop_object *object, bool is_orphan)
 {
@@ -240,8 +248,8 @@ cop_release(struct cop_object *object)
 	volume = object->volume;
 	mutex_lock(&volume->lock);
 	assert(object->refs > 0);
-	if (object->refs == 1 && object->is_orphan && !object->is_removed && !object->is_going &&
-		!volume->is_closing && !volume_is_read_only(volume->volume)) {
+	if (handle_is_last_locked(object) && object->is_orphan && !object->is_removed &&
+		!object->is_going && !volume->is_closing && !volume_is_read_only(volume->volume)) {
 		object->is_going = true;
 		mutex_unlock(&volume->lock);
 		reclaim_orphan(object);

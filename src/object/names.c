@@ -14,6 +14,7 @@
  */
 
 #include "object/directory.h"
+#include "object/pages_internal.h"
 
 enum { CHANGE_TRIES_MAX = 1000 }; /* of a name that changes every time before its turn comes */
 
@@ -644,6 +645,9 @@ rename_in(struct operation *op, struct rename *rename, bool *out_again)
 	if (rename->target == rename->source && !(rename->flags & COP_RENAME_NOREPLACE))
 		return 0;
 	err = rename_check(rename);
+	/* Who replaces a file by a new one means to have either, not an empty one. */
+	if (err == 0 && replaces)
+		err = writeback_object(op, rename->source, false);
 	if (err == 0)
 		err = tx_begin(op->volume->volume, &op->visit, false, &tx);
 	if (err)

@@ -45,6 +45,7 @@
 #include "coppice.h"
 #include "object/extent_format.h"
 #include "object/open.h"
+#include "object/pages.h"
 #include "object/record_format.h"
 #include "volume/volume.h"
 
@@ -64,6 +65,17 @@ struct cop_object {
 	uint64_t branch;
 	uint64_t id;
 	enum cop_kind kind;
+
+	/* What no transaction holds yet; pages.h says who may do what. */
+	struct pages pages;
+
+	/* Guarded by cop_volume.lock. */
+	struct cop_object *dirty_older; /* volume.dirty_newest, dirty_oldest */
+	struct cop_object *dirty_newer;
+	uint64_t dirty_number; /* in the order of becoming dirty; 0: clean. A dirty one holds a
+				* reference to itself */
+	int64_t dirty_ns;
+	int write_error; /* of its write-back, until a sync has reported it */
 
 	/* Guarded by cop_volume.lock. */
 	struct cop_object *next; /* in its bucket */
@@ -95,6 +107,8 @@ struct cop_volume {
 	struct tree *objects; /* the object tree of the main branch */
 	struct tree *catalog;
 	uint32_t content_max; /* bytes of content that a record may hold */
+	bool write_through;   /* no pages: a write is a transaction */
+	struct gate *pages_gate;
 	pthread_t thread;
 
 	/* Guarded by `lock`, rank LOCK_HANDLES. */
@@ -105,8 +119,13 @@ struct cop_volume {
 	struct cop_object *buckets[HANDLE_BUCKETS];
 	uint64_t handles;
 	struct job_claim *claims; /* jobs that somebody is running */
+	struct cop_object *dirty_oldest;
+	struct cop_object *dirty_newest;
+	uint64_t dirty_numbers; /* given out */
 	bool is_closing;
 	bool has_jobs; /* there may be some to run; for the thread */
+
+	_Atomic uint64_t dirty_pages;
 };
 
 /*
@@ -216,6 +235,9 @@ void handle_discard(struct cop_object *object);
 MUST_CHECK int handle_tree(struct cop_object *object, struct tree **out_tree);
 
 struct tree_name handle_tree_name(const struct cop_object *object);
+
+/* Is the caller's reference the only one, but for that of an object which is dirty? */
+bool handle_is_last_locked(const struct cop_object *object);
 
 /* Frees what callers forgot to release. No other thread uses the volume. */
 void handle_free_all(struct cop_volume *volume);

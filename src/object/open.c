@@ -2,7 +2,7 @@
 
 #include "object/open.h"
 
-#include "object/object_internal.h"
+#include "object/pages_internal.h"
 #include "object/reclaim.h"
 #include "space/geometry.h"
 
@@ -36,6 +36,8 @@ background(void *context)
 		volume->has_jobs = false;
 		mutex_unlock(&volume->lock);
 		/* What fails is kept by the volume, and told to the next change or sync. */
+		if (writeback_due(volume) != 0)
+			err_clear();
 		if (volume_tick(volume->volume) != 0)
 			err_clear();
 		if (has_jobs && jobs_run_step(volume, &has_run) != 0)
@@ -98,9 +100,14 @@ make_handle(struct cop_volume **out_volume)
 	err = condition_init(&volume->wake);
 	if (err)
 		goto undo_changed;
+	err = gate_create(&volume->pages_gate);
+	if (err)
+		goto undo_wake;
 	*out_volume = volume;
 	return 0;
 
+undo_wake:
+	condition_fini(&volume->wake);
 undo_changed:
 	condition_fini(&volume->changed);
 undo_lock:
@@ -118,6 +125,7 @@ free_handle(struct cop_volume *volume)
 	volume_close(volume->volume);
 	if (volume->owns_device)
 		device_close(volume->dev);
+	gate_free(volume->pages_gate);
 	condition_fini(&volume->wake);
 	condition_fini(&volume->changed);
 	mutex_fini(&volume->lock);
@@ -196,6 +204,7 @@ cop_open_on(
 	if (err)
 		return err;
 	volume->dev = dev;
+	volume->write_through = given.write_through;
 	err = open_below(volume, &given);
 	if (err == 0)
 		err = ensure_root(volume);
@@ -256,30 +265,16 @@ cop_close(struct cop_volume *volume)
 	if (!volume)
 		return 0;
 	stop_thread(volume);
-	if (!volume_is_read_only(volume->volume))
-		err = volume_checkpoint_clean(volume->volume);
+	if (!volume_is_read_only(volume->volume)) {
+		err = writeback_all(volume, false);
+		if (err == 0)
+			err = volume_checkpoint_clean(volume->volume);
+	}
 	free_handle(volume);
 	return err;
 }
 
-/* ---- Making durable -------------------------------------------------------------------------- */
-
-int
-cop_sync(struct cop_volume *volume)
-{
-	if (volume_is_read_only(volume->volume))
-		return 0;
-	return volume_sync(volume->volume);
-}
-
-int
-cop_settle(struct cop_volume *volume)
-{
-	if (volume_is_read_only(volume->volume))
-		return 0;
-	(void)jobs_run_all(volume); /* whether there were any is no matter */
-	return volume_settle(volume->volume);
-}
+/* ---- Timers and jobs ------------------------------------------------------------------------- */
 
 int
 cop_poll(struct cop_volume *volume, uint64_t *out_pending)
@@ -291,7 +286,9 @@ cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 		*out_pending = 0;
 		return 0;
 	}
-	err = volume_tick(volume->volume);
+	err = writeback_due(volume);
+	if (err == 0)
+		err = volume_tick(volume->volume);
 	if (err == 0)
 		err = jobs_run_step(volume, &has_run);
 	return err ? err : jobs_count(volume, out_pending);

@@ -55,9 +55,13 @@ struct pages {
 	_Atomic uint64_t count;
 
 	/* Of whoever has the turn. */
-	struct segment *segments; /* owned, oldest first */
+	struct segment *segments; /* owned; the oldest is at `oldest` */
+	size_t oldest;
 	size_t segment_count;
 	size_t segment_capacity;
+	struct pages_node *nodes; /* owned */
+	struct buffer *retired;   /* pinned; a reader may still look at them */
+	size_t retired_count;
 };
 
 /*

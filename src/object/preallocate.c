@@ -1,6 +1,7 @@
 /* Allocating blocks before they are written. */
 
 #include "object/content_internal.h"
+#include "object/pages_internal.h"
 
 enum {
 	PREALLOCATE_WINDOW_BLOCKS = EDIT_PUTS_MAX * EXTENT_BLOCKS_MAX,
@@ -196,7 +197,9 @@ cop_preallocate(struct cop_object *object, uint64_t offset, uint64_t bytes, bool
 		err = change_begin(&op, object->volume, &object, 1);
 		if (err)
 			return err;
-		err = preallocate(&op, object, offset, bytes, grow);
+		err = writeback_object(&op, object, false);
+		if (err == 0)
+			err = preallocate(&op, object, offset, bytes, grow);
 		change_end(&op);
 	} while (change_again(object->volume, err, &tries));
 	return err;

@@ -7,6 +7,7 @@
 
 #include "object/reclaim.h"
 #include "object/content_internal.h"
+#include "object/pages_internal.h"
 
 /* Removes some of the belongings, or, when there are few, the object. */
 static int
@@ -62,6 +63,7 @@ reclaim_orphan(struct cop_object *object)
 
 	if (err)
 		return;
+	pages_discard(object);
 	while (err == 0 && !done) {
 		err = reclaim_orphan_step(&op, object, &max, &done);
 		if (err == COP_ENOSPC && max > 1) {

@@ -1,6 +1,7 @@
 /* Where content lies: mapping an offset, seeking data and holes. */
 
 #include "object/content_internal.h"
+#include "object/pages_internal.h"
 
 enum { SEEK_EXTENTS_MAX = 64 }; /* looked at in one go */
 
@@ -144,6 +145,9 @@ cop_map(struct cop_object *object, uint64_t offset, struct cop_extent *out_exten
 	struct operation op;
 	int err = content_check_kind(object);
 
+	/* What is dirty has no place yet. */
+	if (err == 0)
+		err = writeback_now(object, false);
 	if (err)
 		return err;
 	operation_begin(&op, object->volume);
@@ -232,6 +236,8 @@ seek_operation(struct cop_object *object, uint64_t offset, bool want_data, uint6
 	uint64_t found;
 	int err = content_check_kind(object);
 
+	if (err == 0)
+		err = writeback_now(object, false);
 	if (err)
 		return err;
 	operation_begin(&op, object->volume);

@@ -12,7 +12,8 @@
  *   release    what was freed one generation earlier may be used again
  *
  * Data needs no step of its own: a transaction is applied when its data writes have completed, so
- * the first flush covers everything that the frozen generation names.
+ * the first flush covers everything that the frozen generation names. Blocks whose bytes only the
+ * journal holds are written to their places with the nodes.
  *
  * All memory that a checkpoint takes is had before its first write: what can be, before the freeze.
  * What cannot, because only then it is known which bitmaps are concerned, is asked for after it; if
@@ -217,14 +218,20 @@ freeze(struct volume *volume, int64_t now_ns)
 	closing->generation = generation;
 
 	assert(closing->count == 0);
-	assert(volume->open_node_count <= closing->capacity);
+	assert(volume->open_node_count + volume->carried_count <= closing->capacity);
 	for (struct buffer *node = volume->open_nodes; node; node = node->owner_next) {
 		assert(node->owner_generation == generation);
 		closing->nodes[closing->count++] = node;
 	}
 	assert(closing->count == volume->open_node_count);
+	closing->node_count = closing->count;
+	for (struct buffer *block = volume->carried; block; block = block->owner_next)
+		closing->nodes[closing->count++] = block;
+	assert(closing->count == closing->node_count + volume->carried_count);
 	volume->open_nodes = NULL;
 	volume->open_node_count = 0;
+	volume->carried = NULL;
+	volume->carried_count = 0;
 	atomic_store(&volume->frozen_node_bytes, atomic_exchange(&volume->open_node_bytes, 0));
 	volume->frozen_generation = generation;
 	if (volume->replay_cut)
@@ -265,7 +272,7 @@ prepare_and_freeze(struct volume *volume)
 		if (err)
 			break;
 		gate_enter_exclusive(volume->gate);
-		want = volume->open_node_count + NODE_ARRAY_SPARE;
+		want = volume->open_node_count + volume->carried_count + NODE_ARRAY_SPARE;
 		if (want <= closing->capacity &&
 			tree_is_prepared(&volume->catalog.tree, key, &pins) &&
 			is_standing_enough(volume)) {
@@ -305,13 +312,13 @@ write_nodes(struct volume *volume)
 
 	if (closing->count == 0)
 		return 0;
-	qsort(closing->nodes, closing->count, sizeof closing->nodes[0], compare_addr);
-	for (size_t i = 0; i < closing->count; i++)
+	for (size_t i = 0; i < closing->node_count; i++)
 		tree_node_finish(closing->nodes[i]);
+	qsort(closing->nodes, closing->count, sizeof closing->nodes[0], compare_addr);
 	err = cache_sync_all(volume->cache, closing->nodes, closing->count);
 	if (err)
 		return fail_in(err, "writing nodes of generation %" PRIu64, closing->generation);
-	atomic_fetch_add(&volume->nodes_written, closing->count);
+	atomic_fetch_add(&volume->nodes_written, closing->node_count);
 	return 0;
 }
 
@@ -389,6 +396,7 @@ finish(struct volume *volume)
 	}
 	volume->frozen_generation = 0;
 	atomic_store(&volume->frozen_node_bytes, 0);
+	atomic_fetch_sub(&volume->carried_blocks, closing->count - closing->node_count);
 	gate_leave_exclusive(volume->gate);
 	mutex_lock(&volume->state);
 	volume->previous = volume->newest;

@@ -345,11 +345,28 @@ name_makes_sense(enum message_op op, const struct tree_name *name)
 }
 
 static const char *
+what_is_wrong_with_data(const struct journal_message *message)
+{
+	if (message->name.kind != TREE_CONTENT || message->name.object == 0)
+		return "data of no object";
+	if (message->key.bytes != DATA_KEY_BYTES || message->value.bytes != COP_BLOCK_BYTES)
+		return "data of another length than a block";
+	if (!run_makes_sense(get_be64(message->key.data), 1))
+		return "data at no block";
+	if (message->root_at != 0 || message->from.bytes > 0 || message->until.bytes > 0 ||
+		message->is_end)
+		return "data with a root or a cursor";
+	return NULL;
+}
+
+static const char *
 what_is_wrong_with_message(const struct journal_message *message)
 {
 	bool has_root = message->op == MESSAGE_BURY ||
 			(message->op == MESSAGE_STEP && message->value.bytes > 0);
 
+	if (message->op == MESSAGE_DATA)
+		return what_is_wrong_with_data(message);
 	if (message->op < MESSAGE_PUT || message->op > MESSAGE_STEP)
 		return "unknown operation";
 	if (!name_makes_sense(message->op, &message->name))

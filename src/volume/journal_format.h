@@ -49,17 +49,17 @@
  * A message:
  *
  *   offset  bytes  field
- *        0      1  op           put 1, delete 2, bury 3, step 4
+ *        0      1  op           put 1, delete 2, bury 3, step 4, data 6
  *        1      1  kind         of the tree
  *        2      2  key_bytes
- *        4      2  value_bytes  put, bury, step; a step that ends the job has none
+ *        4      2  value_bytes  put, bury, step; a step that ends the job has none; data: 4096
  *        6      2  root_at      bury, step: where the root record stands in the value
  *        8      8  branch
  *       16      8  object       whose tree it is, or 0
  *       24      2  from_bytes   step: length of the cursor before it; else 0
  *       26      2  until_bytes  step: length of the cursor after it; 65535: the end; else 0
- *      ...         key
- *      ...         value
+ *      ...         key          data: the block's address, big-endian
+ *      ...         value        data: its bytes
  *      ...         from
  *      ...         until
  *
@@ -150,9 +150,10 @@ enum message_op {
 	MESSAGE_BURY =
 		3, /* the tree's root goes into the value that was put under `key` in the catalog */
 	MESSAGE_STEP = 4, /* a job on a dead tree moves its cursor, and frees the nodes between */
+	MESSAGE_DATA = 6, /* a block of content, of an object of that tree */
 };
 
-enum { STEP_END = 65535 };
+enum { STEP_END = 65535, DATA_KEY_BYTES = 8 };
 
 /* Views point into memory of whoever filled it in. */
 struct journal_message {

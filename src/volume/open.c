@@ -752,6 +752,12 @@ volume_node_bytes(const struct volume *volume)
 }
 
 uint64_t
+volume_cache_bytes(const struct volume *volume)
+{
+	return volume->options.cache_bytes;
+}
+
+uint64_t
 volume_name_seed(const struct volume *volume)
 {
 	return volume->name_seed;

@@ -23,6 +23,18 @@ volume_sync(struct volume *volume)
 	return err ? volume__fail(volume, fail_in(err, "sync")) : 0;
 }
 
+int
+volume_failed(struct volume *volume)
+{
+	return volume__failed(volume);
+}
+
+int
+volume_fail(struct volume *volume, int err)
+{
+	return volume__fail(volume, err);
+}
+
 bool
 volume_needs_sync(struct volume *volume)
 {

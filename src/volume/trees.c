@@ -91,6 +91,24 @@ hook_new_node(void *context, enum tree_kind kind, uint8_t level, struct tree_poi
 }
 
 void
+volume__carry(struct volume *volume, uint64_t addr, const uint8_t *bytes)
+{
+	struct buffer *buffer =
+		cache_insert(volume->cache, addr, 0, checksum64(bytes, BLOCK_BYTES), 1);
+
+	gate_assert_exclusive(volume->gate);
+	memcpy(buffer->data, bytes, BLOCK_BYTES);
+	buffer->owner_generation = atomic_load_explicit(&volume->generation, memory_order_relaxed);
+	buffer->owner_prev = NULL;
+	buffer->owner_next = volume->carried;
+	volume->carried = buffer;
+	volume->carried_count++;
+	volume->taken.carried++;
+	atomic_fetch_add(&volume->carried_blocks, 1);
+	atomic_fetch_add(&volume->open_node_bytes, BLOCK_BYTES);
+}
+
+void
 volume__release_run(struct volume *volume, struct run run)
 {
 	space_release(volume->space, run);

@@ -20,6 +20,7 @@
 
 #include "volume/volume_internal.h"
 
+#include "base/num.h"
 #include "base/plant.h"
 
 #include <stdio.h>
@@ -54,10 +55,18 @@ struct runs {
 	size_t capacity;
 };
 
+/* A block whose bytes ride in the transaction. */
+struct carried {
+	uint64_t object;
+	uint64_t addr;
+	uint8_t *bytes; /* owned */
+};
+
 struct tx {
 	struct volume *volume;
 	struct volume_visit *visit;
 	bool emptying;
+	struct promise *promise; /* borrowed; NULL: none */
 	struct message messages[TX_MESSAGES_MAX];
 	uint32_t message_count;
 	uint64_t admitted_blocks; /* of data, not yet taken */
@@ -69,6 +78,8 @@ struct tx {
 	uint32_t data_count;
 	struct run data_last; /* the last piece, and where it begins */
 	size_t data_last_at;
+	struct carried carried[TX_CARRIED_MAX];
+	uint32_t carried_count;
 	bool is_replay;
 	struct journal_entry *entry; /* owned until it is appended */
 };
@@ -279,6 +290,36 @@ tx_data(struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums
 	return 0;
 }
 
+bool
+volume_carries(const struct volume *volume)
+{
+	return atomic_load(&volume->carried_blocks) > 0;
+}
+
+bool
+volume_may_carry(const struct volume *volume, uint32_t blocks)
+{
+	enum { BESIDE_BYTES = 4096 }; /* record, extents, runs */
+	uint64_t each = MESSAGE_HEADER_BYTES + DATA_KEY_BYTES + BLOCK_BYTES;
+
+	return blocks <= TX_CARRIED_MAX &&
+	       journal_fits(volume->journal, blocks * each + BESIDE_BYTES);
+}
+
+int
+tx_carry(struct tx *tx, uint64_t object, uint64_t addr, const uint8_t *bytes)
+{
+	uint8_t *copy = malloc(BLOCK_BYTES);
+
+	assert(tx->carried_count < TX_CARRIED_MAX);
+	if (!copy)
+		return fail(COP_ENOMEM, "block of a transaction");
+	memcpy(copy, bytes, BLOCK_BYTES);
+	tx->carried[tx->carried_count++] =
+		(struct carried){ .object = object, .addr = addr, .bytes = copy };
+	return 0;
+}
+
 static int
 runs_add(struct runs *runs, struct run run)
 {
@@ -458,7 +499,8 @@ wait_for_ticket(struct volume *volume, uint64_t returned)
 static uint64_t
 reservation_bytes(const struct volume *volume, const struct reservation *reservation)
 {
-	return (uint64_t)reservation->nodes * volume->env.node_bytes;
+	return (uint64_t)reservation->nodes * volume->env.node_bytes +
+	       (uint64_t)reservation->carried * BLOCK_BYTES;
 }
 
 static void
@@ -511,12 +553,16 @@ volume__worst(const struct volume *volume, uint32_t nodes, size_t list_entries)
 	};
 }
 
-int
-volume__reserve(struct volume *volume, const struct reservation *want, bool emptying)
+/* Blocks of nodes that are promised are admitted already. */
+static int
+reserve_promised(struct volume *volume, const struct reservation *want, struct promise *promise,
+	bool emptying)
 {
+	uint64_t promised = promise ? min_u64(promise->node_blocks, want->blocks) : 0;
 	int err;
 
-	err = space_admit(volume->space, want->blocks, emptying);
+	emptying = emptying || promise;
+	err = space_admit(volume->space, want->blocks - promised, emptying);
 	if (err)
 		return err;
 	err = space_reserve_nodes(volume->space, want->nodes, emptying);
@@ -528,15 +574,28 @@ volume__reserve(struct volume *volume, const struct reservation *want, bool empt
 	err = cache_reserve(volume->cache, volume->node_blocks, want->nodes);
 	if (err)
 		goto undo_lists;
+	err = cache_reserve(volume->cache, 1, want->carried);
+	if (err)
+		goto undo_cache;
+	if (promised > 0)
+		promise->node_blocks -= promised;
 	return 0;
 
+undo_cache:
+	cache_unreserve(volume->cache, volume->node_blocks, want->nodes);
 undo_lists:
 	space_unreserve_lists(volume->space, want->list_entries);
 undo_nodes:
 	space_unreserve_nodes(volume->space, want->nodes);
 undo_admission:
-	space_unadmit(volume->space, want->blocks);
+	space_unadmit(volume->space, want->blocks - promised);
 	return err;
+}
+
+int
+volume__reserve(struct volume *volume, const struct reservation *want, bool emptying)
+{
+	return reserve_promised(volume, want, NULL, emptying);
 }
 
 void
@@ -548,7 +607,9 @@ volume__unreserve(struct volume *volume, const struct reservation *reservation,
 	assert(taken->nodes <= reservation->nodes);
 	assert(taken->blocks <= reservation->blocks);
 	assert(taken->list_entries <= reservation->list_entries);
+	assert(taken->carried <= reservation->carried);
 	cache_unreserve(volume->cache, volume->node_blocks, left);
+	cache_unreserve(volume->cache, 1, reservation->carried - taken->carried);
 	space_unreserve_nodes(volume->space, left);
 	space_unreserve_lists(volume->space, reservation->list_entries - taken->list_entries);
 	space_unadmit(volume->space, reservation->blocks - taken->blocks);
@@ -557,15 +618,73 @@ volume__unreserve(struct volume *volume, const struct reservation *reservation,
 int
 tx_admit(struct tx *tx, uint64_t data_blocks)
 {
-	int err;
+	uint64_t promised = 0;
+	int err = 0;
 
-	queue_enter(tx->volume, tx->visit);
-	err = admit_at_head(tx->volume, data_blocks, tx->emptying);
-	queue_leave(tx->volume, tx->visit);
+	if (tx->promise)
+		promised = min_u64(tx->promise->data_blocks, data_blocks);
+	if (promised < data_blocks) {
+		queue_enter(tx->volume, tx->visit);
+		err = admit_at_head(
+			tx->volume, data_blocks - promised, tx->emptying || tx->promise);
+		queue_leave(tx->volume, tx->visit);
+	}
 	if (err)
 		return err;
+	if (promised > 0)
+		tx->promise->data_blocks -= promised;
 	tx->admitted_blocks += data_blocks;
 	return 0;
+}
+
+/* ---- Promises -------------------------------------------------------------------------------- */
+
+int
+volume_promise(struct volume *volume, uint64_t data_blocks, uint32_t content_messages,
+	uint32_t object_messages, struct promise *promise)
+{
+	uint8_t seen = atomic_load(&volume->content_levels);
+	uint64_t nodes = (uint64_t)content_messages * tree_nodes_worst(seen == 0 ? 1 : seen);
+	struct promise want = { .data_blocks = data_blocks };
+	uint64_t more;
+	int err;
+
+	gate_enter_shared(volume->gate);
+	nodes += (uint64_t)object_messages * tree_nodes_worst(volume->objects.tree.root.levels);
+	gate_leave_shared(volume->gate);
+	want.node_blocks = nodes * NODE_COPIES_MAX * volume->node_blocks;
+	want.data_blocks = max_u64(want.data_blocks, promise->data_blocks);
+	want.node_blocks = max_u64(want.node_blocks, promise->node_blocks);
+	more = want.data_blocks - promise->data_blocks + want.node_blocks - promise->node_blocks;
+	err = more > 0 ? space_admit(volume->space, more, false) : 0;
+	if (err == 0)
+		*promise = want;
+	return err;
+}
+
+void
+volume_unpromise(struct volume *volume, struct promise *promise)
+{
+	if (promise->data_blocks + promise->node_blocks > 0)
+		space_unadmit(volume->space, promise->data_blocks + promise->node_blocks);
+	*promise = (struct promise){ 0 };
+}
+
+void
+tx_use_promise(struct tx *tx, struct promise *promise)
+{
+	assert(tx->admitted_blocks == 0);
+	tx->promise = promise;
+}
+
+/* What was promised and admitted and not taken goes back to the promise. */
+static void
+return_data_promise(struct tx *tx)
+{
+	if (tx->promise) {
+		tx->promise->data_blocks += tx->admitted_blocks;
+		tx->admitted_blocks = 0;
+	}
 }
 
 /*
@@ -820,6 +939,8 @@ apply(struct tx *tx)
 		space_use(volume->space, tx->taken.runs[i]);
 		volume->taken.list_entries++;
 	}
+	for (uint32_t i = 0; i < tx->carried_count; i++)
+		volume__carry(volume, tx->carried[i].addr, tx->carried[i].bytes);
 	for (uint32_t i = 0; i < tx->message_count; i++) {
 		struct message *message = &tx->messages[i];
 
@@ -839,6 +960,9 @@ apply(struct tx *tx)
 			else
 				tree_put(message->tree, message_key(message),
 					message_value(message));
+			break;
+		case MESSAGE_DATA:
+			assert(false); /* it is no message to a tree */
 			break;
 		}
 	}
@@ -887,6 +1011,9 @@ tx_free(struct tx *tx)
 		volume_tree_release(tx->volume, tx->messages[i].tree);
 		free(tx->messages[i].bytes);
 	}
+	for (uint32_t i = 0; i < tx->carried_count; i++)
+		free(tx->carried[i].bytes);
+	return_data_promise(tx);
 	space_unadmit(tx->volume->space, tx->admitted_blocks);
 	free(tx->entry);
 	free(tx->data.data);
@@ -932,6 +1059,18 @@ message_view(const struct message *message)
 	return view;
 }
 
+static struct journal_message
+carried_view(const struct carried *carried, uint8_t key[static DATA_KEY_BYTES])
+{
+	put_be64(key, carried->addr);
+	return (struct journal_message){
+		.op = MESSAGE_DATA,
+		.name = { .branch = BRANCH_MAIN, .object = carried->object, .kind = TREE_CONTENT },
+		.key = view_of(key, DATA_KEY_BYTES),
+		.value = view_of(carried->bytes, BLOCK_BYTES),
+	};
+}
+
 static uint32_t
 count_taken(const struct tx *tx)
 {
@@ -953,6 +1092,12 @@ encoded_bytes(const struct tx *tx)
 
 		bytes += journal_message_bytes(&view);
 	}
+	for (uint32_t i = 0; i < tx->carried_count; i++) {
+		uint8_t key[DATA_KEY_BYTES];
+		struct journal_message view = carried_view(&tx->carried[i], key);
+
+		bytes += journal_message_bytes(&view);
+	}
 	return bytes;
 }
 
@@ -971,6 +1116,12 @@ encode_parts(const struct tx *tx, struct writer *w)
 
 		journal_encode_message(w, &view);
 	}
+	for (uint32_t i = 0; i < tx->carried_count; i++) {
+		uint8_t key[DATA_KEY_BYTES];
+		struct journal_message view = carried_view(&tx->carried[i], key);
+
+		journal_encode_message(w, &view);
+	}
 }
 
 /* The journal's entry for the transaction. COP_ENOMEM. */
@@ -980,7 +1131,7 @@ encode(struct tx *tx)
 	size_t bytes = encoded_bytes(tx);
 	struct journal_tx header = {
 		.bytes = (uint32_t)bytes,
-		.messages = (uint16_t)tx->message_count,
+		.messages = (uint16_t)(tx->message_count + tx->carried_count),
 		.taken = (uint16_t)count_taken(tx),
 		.released = (uint16_t)tx->released.count,
 		.data = (uint16_t)tx->data_count,
@@ -1065,13 +1216,14 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 		gate_enter_shared(volume->gate);
 		want = volume__worst(volume, nodes_worst(tx),
 			tx->taken.count + tx->released.count + tx->released_nodes.count);
+		want.carried = tx->carried_count;
 		gate_leave_shared(volume->gate);
 
 		err = 0;
 		if (!tx->is_replay)
 			err = wait_for_memory(volume, reservation_bytes(volume, &want));
 		if (err == 0)
-			err = volume__reserve(volume, &want, tx->emptying);
+			err = reserve_promised(volume, &want, tx->promise, tx->emptying);
 		if (err == 0)
 			*out_reservation = want;
 		if (err == COP_ENOMEM && wait_for_ticket(volume, returned)) {
@@ -1144,6 +1296,10 @@ try_commit(struct tx *tx)
 	tree_pins_release(&pins);
 	if (tx->entry)
 		journal_unadmit(volume->journal, tx->entry->bytes);
+	if (tx->promise) {
+		tx->promise->node_blocks += reservation.blocks - taken.blocks;
+		reservation.blocks = taken.blocks;
+	}
 	ticket_return(volume, &reservation, &taken);
 	return err;
 }
@@ -1274,6 +1430,8 @@ check_message(const struct volume *volume, const struct journal_message *message
 			(message->op == MESSAGE_STEP && message->value.bytes > 0);
 	enum tree_kind kind = message->name.kind;
 
+	if (message->op == MESSAGE_DATA)
+		return 0;
 	if (message->value.bytes > tree_value_bytes_max(volume->env.node_bytes))
 		return fail(COP_EFORMAT, "a value of %zu bytes", message->value.bytes);
 	if (has_root && message->root_at + ROOT_RECORD_BYTES > message->value.bytes)
@@ -1283,6 +1441,25 @@ check_message(const struct volume *volume, const struct journal_message *message
 	if ((kind == TREE_CATALOG || kind == TREE_OBJECTS) && message->op <= MESSAGE_DELETE)
 		return 0;
 	return fail(COP_EFORMAT, "a message for a tree of kind %d", (int)kind);
+}
+
+/* Only what the transaction takes: it is written to its place again. */
+static int
+replay_data(struct tx *tx, const struct journal_message *message)
+{
+	uint64_t addr = get_be64(message->key.data);
+	bool is_taken = false;
+
+	for (size_t i = 0; i < tx->taken.count; i++) {
+		const struct run *run = &tx->taken.runs[i];
+
+		is_taken |= addr >= run->addr && addr < run->addr + run->blocks;
+	}
+	for (uint32_t i = 0; i < tx->carried_count; i++)
+		is_taken &= addr != tx->carried[i].addr;
+	if (!is_taken || tx->carried_count == TX_CARRIED_MAX)
+		return fail(COP_EFORMAT, "data for block %" PRIu64, addr);
+	return tx_carry(tx, message->name.object, addr, message->value.data);
 }
 
 static int
@@ -1300,8 +1477,14 @@ replay_messages(struct tx *tx, const struct journal_tx *from)
 			err = check_message(tx->volume, &message);
 		if (err)
 			break;
-		err = message.op == MESSAGE_STEP ? replay_step(tx, &message)
-						 : add_message(tx, &message);
+		if (message.op == MESSAGE_DATA)
+			err = replay_data(tx, &message);
+		else if (tx->message_count == TX_MESSAGES_MAX)
+			err = fail(COP_EFORMAT, "too many messages");
+		else if (message.op == MESSAGE_STEP)
+			err = replay_step(tx, &message);
+		else
+			err = add_message(tx, &message);
 	}
 	return err;
 }
@@ -1315,7 +1498,7 @@ volume__tx_replay(struct volume *volume, const struct journal_tx *from)
 
 	if (!tx)
 		return fail(COP_ENOMEM, "transaction");
-	if (from->messages > TX_MESSAGES_MAX) {
+	if (from->messages > TX_MESSAGES_MAX + TX_CARRIED_MAX) {
 		free(tx);
 		return fail(COP_EFORMAT, "a transaction of %u messages", from->messages);
 	}

@@ -99,6 +99,13 @@ struct tree_env *volume_tree_env(struct volume *volume);
 void volume_superblock(struct volume *volume, struct superblock *out_sb); /* the newest durable */
 bool volume_is_read_only(const struct volume *volume);
 uint32_t volume_node_bytes(const struct volume *volume);
+uint64_t volume_cache_bytes(const struct volume *volume); /* the limit */
+
+/* The error that ended writing, as an error of this thread; 0 when there is none. */
+MUST_CHECK int volume_failed(struct volume *volume);
+
+/* The device failed: no more changes. Returns `err`, whose text is kept. */
+int volume_fail(struct volume *volume, int err);
 uint64_t volume_name_seed(const struct volume *volume);
 int64_t volume_now_ns(struct volume *volume);
 uint64_t volume_generation(struct volume *volume); /* the open one */
@@ -162,6 +169,7 @@ void volume_tree_release(struct volume *volume, struct tree *tree);
 enum {
 	TX_MESSAGES_MAX = 64,
 	TX_RUNS_MAX = 512, /* taken plus released */
+	TX_CARRIED_MAX = 4,
 };
 
 struct tx;
@@ -195,6 +203,22 @@ enum {
  */
 MUST_CHECK int tx_begin(
 	struct volume *volume, struct volume_visit *visit, bool emptying, struct tx **out_tx);
+
+/*
+ * Sets aside, on top of what `promise` has, so much that it covers `data_blocks` and the nodes of
+ * so many messages to a content tree and to the object tree. Waits for nothing.
+ * COP_ENOSPC: not now, and nothing has changed.
+ */
+MUST_CHECK int volume_promise(struct volume *volume, uint64_t data_blocks,
+	uint32_t content_messages, uint32_t object_messages, struct promise *promise);
+void volume_unpromise(struct volume *volume, struct promise *promise);
+
+/*
+ * The transaction, which has just begun, takes as much of the promise as it needs: of data as it
+ * takes blocks, of nodes at its commit. What is missing it asks for as one that empties. The rest
+ * comes back to `promise`, which must outlive the transaction.
+ */
+void tx_use_promise(struct tx *tx, struct promise *promise);
 
 /* Messages; key and value are copied. COP_ENOMEM. The order is the order of applying. */
 MUST_CHECK int tx_put(struct tx *tx, struct tree_name name, struct view key, struct view value);
@@ -230,6 +254,20 @@ MUST_CHECK int tx_release_node(struct tx *tx, const struct tree_pointer *pointer
  * transaction only if they are there. Every block that was written must be told. COP_ENOMEM.
  */
 MUST_CHECK int tx_data(struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums);
+
+/*
+ * Instead of being written, the bytes of a block that was taken ride in the transaction: whoever
+ * syncs it waits for one write. They are in the
+ * cache from the commit on, and go to their place with the next checkpoint. At most TX_CARRIED_MAX,
+ * and only if volume_may_carry(). The bytes are copied. COP_ENOMEM.
+ */
+MUST_CHECK int tx_carry(struct tx *tx, uint64_t object, uint64_t addr, const uint8_t *bytes);
+
+/* Is there any such block that is not at its place yet? */
+bool volume_carries(const struct volume *volume);
+
+/* Does a batch hold a transaction with so many blocks and what else goes with them? */
+bool volume_may_carry(const struct volume *volume, uint32_t blocks);
 
 /*
  * One step of a job that takes the dead tree `dead` apart: puts its record `value` under `job_key`

@@ -42,7 +42,8 @@ struct open_tree {
 struct reservation {
 	uint32_t nodes;
 	size_t list_entries;
-	uint64_t blocks; /* of the nodes, copies counted */
+	uint64_t blocks;  /* of the nodes, copies counted */
+	uint32_t carried; /* buffers of one block */
 };
 
 /*
@@ -54,7 +55,8 @@ struct closing {
 	struct buffer **nodes; /* owned array */
 	size_t capacity;
 	size_t count;
-	uint8_t *blocks; /* owned: for the superblock in all places */
+	size_t node_count; /* the first of them, until they are sorted; then come carried blocks */
+	uint8_t *blocks;   /* owned: for the superblock in all places */
 	struct superblock sb;
 	bool is_clean; /* nothing comes after it */
 };
@@ -89,6 +91,8 @@ struct volume {
 	uint64_t frozen_generation;  /* being written, 0: none */
 	struct buffer *open_nodes;   /* owner list: born in the open generation */
 	size_t open_node_count;
+	struct buffer *carried; /* owner list: data that the journal alone holds */
+	size_t carried_count;
 	struct buffer *retired_nodes; /* owner list: freed by the change under way, clean, pinned */
 	bool changed;                 /* since the last freeze */
 	struct rng rng;
@@ -135,6 +139,7 @@ struct volume {
 	_Atomic uint64_t root_changes;  /* root records written or removed */
 	_Atomic uint64_t open_node_bytes;
 	_Atomic uint64_t frozen_node_bytes;
+	_Atomic uint64_t carried_blocks; /* of both generations */
 	_Atomic uint64_t checkpoints;
 	_Atomic uint64_t transactions;
 	_Atomic uint64_t nodes_written;
@@ -201,6 +206,9 @@ MUST_CHECK int volume__tx_replay(struct volume *volume, const struct journal_tx 
 
 /* The device failed, or the journal: no more changes. Returns `err`, whose text is kept. */
 int volume__fail(struct volume *volume, int err);
+
+/* Gate exclusive, reserved: a block of data, which the next checkpoint writes to its place. */
+void volume__carry(struct volume *volume, uint64_t addr, const uint8_t *bytes);
 
 /* ---- checkpoint.c */
 

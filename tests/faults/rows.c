@@ -173,6 +173,19 @@ ROW(cop_sync, ROW_CHECKPOINT, change_much)
 	return cop_sync(stage->volume);
 }
 
+ROW(cop_sync_object, ROW_CHECKPOINT, change_much)
+{
+	return cop_sync_object(stage->objects[EXTENTS]);
+}
+
+/* Orders only: what it has put in order is made durable here. */
+ROW(cop_barrier, ROW_CHECKPOINT, change_much)
+{
+	int err = cop_barrier(stage->volume);
+
+	return err ? err : cop_sync(stage->volume);
+}
+
 ROW(cop_settle, ROW_CHECKPOINT, change_much)
 {
 	return cop_settle(stage->volume);

@@ -56,6 +56,7 @@ world_open(struct world *world, struct sim_medium *medium, const struct world_op
 		return err;
 	open.read_only = options->read_only;
 	open.cache_bytes = options->cache_bytes ? options->cache_bytes : COP_CACHE_BYTES_MIN;
+	open.write_through = !options->buffers;
 	open.random = random_bytes;
 	open.clock_ns = clock_ns;
 	open.context = world;

@@ -32,6 +32,7 @@ struct world_options {
 	int64_t now_ns;
 	uint64_t cache_bytes;
 	bool read_only;
+	bool buffers; /* writes go through pages, and enter history later */
 };
 
 MUST_CHECK int world_open(

@@ -273,6 +273,36 @@ gives_back_what_only_pins_kept_over_the_limit(void **state)
 	fini(&world);
 }
 
+/* Memory without an address counts as all buffers do, and evicts what nobody pins. */
+static void
+lends_blocks_within_the_limit(void **state)
+{
+	enum { BUFFERS = 64 };
+	struct world world;
+	struct buffer *taken[BUFFERS];
+	struct buffer *more;
+	size_t count = 0;
+
+	(void)state;
+	init(&world, BUFFERS);
+	for (uint64_t addr = 0; addr < BUFFERS; addr++)
+		cache_release(world.cache, get(&world, addr));
+	while (count < BUFFERS && cache_take(world.cache, &taken[count]) == 0) {
+		memset(taken[count]->data, 1, BLOCK_BYTES);
+		count++;
+	}
+	assert_int_equal(count, BUFFERS);
+	assert_int_equal(cache_take(world.cache, &more), COP_ENOMEM);
+	assert_true(cache_stats(world.cache).bytes <= BUFFERS * cache__pool_bytes(1));
+	cache_pin(world.cache, taken[0]);
+	for (size_t i = 0; i < count; i++)
+		cache_release(world.cache, taken[i]);
+	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
+	cache_release(world.cache, taken[0]);
+	assert_int_equal(cache_stats(world.cache).bytes, 0);
+	fini(&world);
+}
+
 static void
 holds_another_limit_from_when_it_is_set(void **state)
 {
@@ -590,6 +620,7 @@ main(void)
 		cmocka_unit_test(holds_the_limit_under_a_random_load_with_pins),
 		cmocka_unit_test(gives_back_what_only_pins_kept_over_the_limit),
 		cmocka_unit_test(holds_another_limit_from_when_it_is_set),
+		cmocka_unit_test(lends_blocks_within_the_limit),
 		cmocka_unit_test(replaces_an_image_with_another_stamp),
 		cmocka_unit_test(keeps_a_pinned_image_beside_a_newer_one),
 		cmocka_unit_test(tells_buffers_of_different_length_apart),

@@ -132,5 +132,6 @@ main(void)
 		cmocka_unit_test(holds_sparse_files_up_to_16_tib),
 	};
 
+	world_writes_through = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,7 @@ static void
 reads_many_extents_at_once(void **state)
 {
 	struct cop_format_options format = COP_INIT(format);
+	struct cop_open_options options = COP_INIT(options);
 	struct cop_new new = COP_INIT(new);
 	struct cop_stats stats = COP_INIT(stats);
 	char path[] = "/tmp/coppice-data-XXXXXX";
@@ -134,7 +135,8 @@ reads_many_extents_at_once(void **state)
 	close(mkstemp(path));
 	format.volume_bytes = 64 * MIB;
 	must(cop_format(path, &format));
-	must(cop_open(path, NULL, &volume));
+	options.write_through = true;
+	must(cop_open(path, &options, &volume));
 	must(cop_root(volume, NULL, &root));
 	new.kind = COP_FILE;
 	must(cop_allocate(root, &new, &files[0]));
@@ -167,5 +169,6 @@ main(void)
 		cmocka_unit_test(reads_many_extents_at_once),
 	};
 
+	world_writes_through = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -343,5 +343,6 @@ main(void)
 		cmocka_unit_test(changes_nothing_when_data_cannot_be_written),
 	};
 
+	world_writes_through = true;
 	return cmocka_run_group_tests(tests, make_scratch, free_scratch);
 }

@@ -66,5 +66,6 @@ main(void)
 		cmocka_unit_test(gathers_what_overlaps),
 	};
 
+	world_writes_through = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -299,5 +299,6 @@ main(void)
 		cmocka_unit_test(frees_an_object_whose_trim_is_unfinished),
 	};
 
+	world_writes_through = true;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+bool world_writes_through;
+
 void
 world_must(int err, const char *call, const char *file, int line)
 {
@@ -39,12 +41,13 @@ world_clock(void *context)
 	return atomic_fetch_add(&world->now_ns, 1000);
 }
 
-static void
-open_volume(struct world *world)
+void
+world_open(struct world *world)
 {
 	struct cop_open_options options = COP_INIT(options);
 
 	options.cache_bytes = COP_CACHE_BYTES_MIN;
+	options.write_through = world_writes_through;
 	options.random = world_random;
 	options.clock_ns = world_clock;
 	options.context = world;
@@ -64,7 +67,7 @@ format_and_open(struct world *world, uint32_t node_bytes)
 
 	options.node_bytes = node_bytes;
 	must(cop_format_sourced_on(world->dev, &options, &sources));
-	open_volume(world);
+	world_open(world);
 }
 
 void
@@ -126,7 +129,7 @@ world_reopen(struct world *world, bool abandoned)
 		cop_abandon(world->volume);
 	else
 		must(cop_close(world->volume));
-	open_volume(world);
+	world_open(world);
 }
 
 struct cop_object *

@@ -17,11 +17,17 @@ struct world {
 	_Atomic int64_t now_ns;
 };
 
+/* Volumes are opened without pages: a write is a transaction. Set it before the first call. */
+extern bool world_writes_through;
+
 /* Formats and opens; node_bytes 0: by the size. */
 void world_init(struct world *world, uint64_t bytes, uint32_t node_bytes, uint64_t seed);
 
 /* The same on a simulated disk. */
 void world_init_on_sim(struct world *world, uint64_t bytes, uint64_t seed);
+
+/* Opens the volume on `dev` again, after it has been closed or abandoned. */
+void world_open(struct world *world);
 
 /* Closes, and proves that the volume is sound. */
 void world_fini(struct world *world);

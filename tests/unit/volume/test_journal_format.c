@@ -529,6 +529,56 @@ a_piece_of_data_goes_on(void **state)
 	assert_true(g.bad);
 }
 
+/* A block that rides in the journal. */
+static void
+carries_a_block_of_data(void **state)
+{
+	static uint8_t block[COP_BLOCK_BYTES] = { 1, 2, 3 };
+	static const uint8_t key[DATA_KEY_BYTES] = { 0, 0, 0, 0, 0, 0, 0, 9 };
+	static const struct {
+		size_t at;
+		uint8_t byte;
+	} wrong[] = {
+		{ 1, TREE_DIRECTORY },           /* kind */
+		{ 2, 7 },                        /* key_bytes */
+		{ 5, 8 },                        /* value_bytes */
+		{ 6, 1 },                        /* root_at */
+		{ 16, 0 },                       /* object */
+		{ 24, 1 },                       /* from_bytes */
+		{ 26, 1 },                       /* until_bytes */
+		{ MESSAGE_HEADER_BYTES + 7, 0 }, /* address */
+	};
+	const struct journal_message data = {
+		.op = MESSAGE_DATA,
+		.name = { .branch = 1, .object = 21, .kind = TREE_CONTENT },
+		.key = { .data = key, .bytes = sizeof key },
+		.value = { .data = block, .bytes = sizeof block },
+	};
+	uint8_t bytes[MESSAGE_HEADER_BYTES + DATA_KEY_BYTES + COP_BLOCK_BYTES];
+	struct writer w = writer_over(bytes, sizeof bytes);
+	struct journal_message found;
+	struct reader r;
+
+	(void)state;
+	journal_encode_message(&w, &data);
+	assert_false(w.bad);
+	assert_int_equal(w.at, sizeof bytes);
+	r = reader_over(bytes, sizeof bytes);
+	assert_int_equal(journal_decode_message(&r, &found), 0);
+	assert_int_equal(found.op, MESSAGE_DATA);
+	assert_int_equal(found.name.object, 21);
+	assert_int_equal(get_be64(found.key.data), 9);
+	assert_memory_equal(found.value.data, block, sizeof block);
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		uint8_t before = bytes[wrong[i].at];
+
+		bytes[wrong[i].at] = wrong[i].byte;
+		r = reader_over(bytes, sizeof bytes);
+		assert_int_equal(journal_decode_message(&r, &found), COP_EFORMAT);
+		bytes[wrong[i].at] = before;
+	}
+}
+
 static void
 turns_bad_without_room(void **state)
 {
@@ -582,6 +632,7 @@ main(void)
 		cmocka_unit_test(refuses_transactions_that_make_no_sense),
 		cmocka_unit_test(refuses_messages_that_make_no_sense),
 		cmocka_unit_test(a_piece_of_data_goes_on),
+		cmocka_unit_test(carries_a_block_of_data),
 		cmocka_unit_test(turns_bad_without_room),
 	};
 

@@ -1,3 +1,4 @@
+#include "base/checksum.h"
 #include "base/random.h"
 #include "volume/volume_internal.h"
 #include "world.h"
@@ -70,6 +71,92 @@ a_commit_keeps_only_what_it_took(void **state)
 	assert_int_equal(space_free_blocks(space), free_blocks - run.blocks + 2);
 	assert_int_equal(space_available_blocks(space), available_blocks - run.blocks + 2);
 	world_end(&world);
+}
+
+/* What is promised stays so, whoever else asks, and comes back with what was not taken. */
+static void
+uses_what_was_promised_to_it(void **state)
+{
+	struct world world = { 0 };
+	struct promise promise = { 0 };
+	uint8_t key[OBJECT_KEY_BYTES];
+	struct space *space;
+	uint64_t available_blocks;
+	uint64_t rest;
+	struct run run;
+	struct tx *tx;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	assert_int_equal(world_put(&world, 2, 1, 10), 0);
+	space = volume_space(world.volume);
+	available_blocks = space_available_blocks(space);
+	assert_int_equal(volume_promise(world.volume, 10, 0, 1, &promise), 0);
+	assert_int_equal(promise.data_blocks, 10);
+	assert_int_equal(space_available_blocks(space),
+		available_blocks - promise.data_blocks - promise.node_blocks);
+	assert_int_equal(volume_promise(world.volume, 12, 0, 1, &promise), 0); /* two more */
+	assert_int_equal(promise.data_blocks, 12);
+	rest = space_available_blocks(space);
+	assert_int_equal(space_admit(space, rest, false), 0);
+	assert_int_equal(volume_promise(world.volume, 13, 0, 1, &promise), COP_ENOSPC);
+	assert_int_equal(promise.data_blocks, 12);
+
+	assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+	tx_use_promise(tx, &promise);
+	assert_int_equal(tx_admit(tx, 8), 0);
+	assert_int_equal(tx_take(tx, SPACE_DATA, 0, 4, &run), 0);
+	assert_int_equal(tx_put(tx, world_objects, world_key(key, 1), view_of("x", 1)), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	assert_int_equal(promise.data_blocks, 12 - run.blocks);
+	assert_true(promise.node_blocks > 0);
+	assert_int_equal(space_available_blocks(space), 0);
+	volume_unpromise(world.volume, &promise);
+	assert_int_equal(promise.data_blocks + promise.node_blocks, 0);
+	assert_true(space_available_blocks(space) > 0);
+	space_unadmit(space, rest);
+	world_end(&world);
+}
+
+/* A block that a transaction carries is in the cache at once, and at its place after the next
+ * checkpoint; also if that one comes after a crash. */
+static void
+brings_what_it_carries_to_its_place(void **state)
+{
+	for (int crashes = 0; crashes < 2; crashes++) {
+		struct world world = { 0 };
+		uint8_t block[BLOCK_BYTES];
+		uint8_t found[BLOCK_BYTES];
+		struct buffer *buffer;
+		struct run run;
+		struct tx *tx;
+
+		(void)state;
+		memset(block, 0x5a, sizeof block);
+		world_format(&world, 8 << 20, 0);
+		assert_true(volume_may_carry(world.volume, 1));
+		assert_false(volume_may_carry(world.volume, TX_CARRIED_MAX + 1));
+		assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+		assert_int_equal(tx_take(tx, SPACE_DATA, 0, 1, &run), 0);
+		assert_int_equal(tx_carry(tx, 20, run.addr, block), 0);
+		assert_int_equal(tx_commit(tx), 0);
+		assert_true(volume_carries(world.volume));
+		assert_int_equal(volume_sync(world.volume), 0);
+		if (crashes)
+			world_reopen(&world);
+		buffer = cache_peek(
+			volume_cache(world.volume), run.addr, checksum64(block, sizeof block));
+		assert_non_null(buffer);
+		assert_memory_equal(buffer->data, block, sizeof block);
+		cache_release(volume_cache(world.volume), buffer);
+		assert_int_equal(device_read(world.dev, run.addr, found, 1), 0);
+		assert_memory_not_equal(found, block, sizeof block);
+		assert_int_equal(volume_checkpoint(world.volume), 0);
+		assert_int_equal(device_read(world.dev, run.addr, found, 1), 0);
+		assert_memory_equal(found, block, sizeof block);
+		assert_false(volume_carries(world.volume));
+		world_end(&world);
+	}
 }
 
 static void
@@ -444,6 +531,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_aborted_transaction_leaves_nothing),
 		cmocka_unit_test(a_commit_keeps_only_what_it_took),
+		cmocka_unit_test(uses_what_was_promised_to_it),
+		cmocka_unit_test(brings_what_it_carries_to_its_place),
 		cmocka_unit_test(fills_to_the_brim_and_empties_to_what_it_was),
 		cmocka_unit_test(sixty_four_large_messages_fit_their_ticket),
 		cmocka_unit_test(a_transaction_begun_before_a_failure_is_refused_after_it),

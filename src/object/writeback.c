@@ -1,0 +1,272 @@
+/*
+ * Write-back: dirty pages become transactions.
+ *
+ * A segment is one transaction, the oldest first, so that after a crash an object's bytes and
+ * length are those of a prefix of its writes. (Only where free space is in pieces too small for one
+ * transaction does a segment come to several, from its beginning.) Its blocks are allocated
+ * together, so that what was written in one go lies in one row.
+ *
+ * The blocks were promised when the pages were written, so write-back does not meet COP_ENOSPC.
+ * When the device fails nothing more is written, by anybody: the pages stay, the object keeps the
+ * error until a sync has told it, and the volume takes no more changes.
+ */
+
+#include "object/content_internal.h"
+#include "object/pages_internal.h"
+
+#include <assert.h>
+
+static const int64_t due_after_ns = INT64_C(5000000000);
+
+/* ---- The list of dirty objects --------------------------------------------------------------- */
+
+void
+writeback_enlist(struct cop_object *object)
+{
+	struct cop_volume *volume = object->volume;
+
+	mutex_lock(&volume->lock);
+	assert(object->dirty_number == 0);
+	object->dirty_number = ++volume->dirty_numbers;
+	object->dirty_ns = volume_now_ns(volume->volume);
+	object->dirty_older = volume->dirty_newest;
+	object->dirty_newer = NULL;
+	if (volume->dirty_newest)
+		volume->dirty_newest->dirty_newer = object;
+	else
+		volume->dirty_oldest = object;
+	volume->dirty_newest = object;
+	object->refs++;
+	mutex_unlock(&volume->lock);
+}
+
+void
+writeback_delist(struct cop_object *object)
+{
+	struct cop_volume *volume = object->volume;
+
+	mutex_lock(&volume->lock);
+	assert(object->dirty_number != 0);
+	object->dirty_number = 0;
+	if (object->dirty_older)
+		object->dirty_older->dirty_newer = object->dirty_newer;
+	else
+		volume->dirty_oldest = object->dirty_newer;
+	if (object->dirty_newer)
+		object->dirty_newer->dirty_older = object->dirty_older;
+	else
+		volume->dirty_newest = object->dirty_older;
+	object->dirty_older = NULL;
+	object->dirty_newer = NULL;
+	assert(object->refs > 0);
+	object->refs--; /* whoever has the turn has a reference of its own */
+	mutex_unlock(&volume->lock);
+}
+
+/* ---- One segment ----------------------------------------------------------------------------- */
+
+static void
+copy_pages(const struct pages *pages, uint64_t first, uint64_t end, uint8_t *out)
+{
+	for (uint64_t block = first; block < end; block++)
+		memcpy(out + (block - first) * BLOCK_BYTES, pages_own(pages, block)->data,
+			BLOCK_BYTES);
+}
+
+/* Times as they were when the bytes were written, unless somebody has set others since. */
+static void
+set_times(struct edit *edit, const struct segment *segment)
+{
+	const struct record *now = &edit->now.record;
+
+	edit->next.changed_ns = now->changed_ns;
+	edit->next.modified_ns = now->modified_ns;
+	if (segment->keeps_times)
+		return;
+	edit->next.modified_ns = segment->modified_ns;
+	if (edit->next.changed_ns < segment->modified_ns)
+		edit->next.changed_ns = segment->modified_ns;
+}
+
+static int
+write_inline(struct edit *edit, const struct segment *segment)
+{
+	const struct pages *pages = &edit->object->pages;
+	uint64_t from = segment->first * BLOCK_BYTES;
+	uint64_t to = min_u64(segment->end * BLOCK_BYTES, segment->length);
+	uint8_t *content = content_copy_inline(edit, segment->length);
+
+	for (uint64_t at = from; at < to; at += BLOCK_BYTES)
+		memcpy(content + at, pages_own(pages, at / BLOCK_BYTES)->data,
+			min_u64(BLOCK_BYTES, to - at));
+	return content_commit_record(edit);
+}
+
+static int
+write_blocks(struct edit *edit, const struct segment *segment)
+{
+	uint8_t *memory;
+	bool more;
+	int err = edit_free_trimmed(edit);
+
+	if (err)
+		return err;
+	set_times(edit, segment);
+	err = edit_add_memory(edit, edit->first, edit->end - edit->first, &memory);
+	if (err)
+		return err;
+	copy_pages(&edit->object->pages, edit->first, edit->end, memory);
+	edit->next.length = segment->length;
+	err = edit_gather(edit, true, &more);
+	if (err == 0)
+		err = edit_write(edit);
+	if (err)
+		return err;
+	edit->next.length =
+		max_u64(edit->now.record.length, min_u64(segment->length, edit->end * BLOCK_BYTES));
+	err = edit_put(edit);
+	return err ? err : edit_commit(edit);
+}
+
+/* Does the segment replace all inline bytes? */
+static bool
+covers_inline(const struct record *record, const struct segment *segment)
+{
+	return segment->first == 0 && segment->end * BLOCK_BYTES >= record->length;
+}
+
+/* The oldest segment, or its beginning. */
+static int
+write_segment(struct operation *op, struct cop_object *object, bool is_sync)
+{
+	struct segment *segment = pages_oldest(&object->pages);
+	uint64_t end = segment->end;
+	struct edit edit;
+	int err = edit_init(&edit, op, object);
+
+	edit.promise = &segment->promise;
+	edit.is_late = true;
+	edit.is_sync = is_sync;
+	if (err == 0 && edit.now.record.form == COP_FORM_INLINE &&
+		segment->length <= op->volume->content_max) {
+		set_times(&edit, segment);
+		err = write_inline(&edit, segment);
+	} else if (err == 0) {
+		if (edit.now.record.form == COP_FORM_INLINE && edit.now.record.length > 0 &&
+			!covers_inline(&edit.now.record, segment)) {
+			set_times(&edit, segment);
+			err = content_move_out(&edit);
+		}
+		edit.first = segment->first;
+		edit.end = segment->end;
+		if (err == 0)
+			err = write_blocks(&edit, segment);
+		end = edit.end;
+	}
+	edit_fini(&edit);
+	if (err == 0)
+		pages_written_back(object, end);
+	return err;
+}
+
+int
+writeback_object(struct operation *op, struct cop_object *object, bool is_sync)
+{
+	int err = 0;
+
+	assert(operation_has(op, object));
+	if (!pages_are_clean(&object->pages))
+		err = volume_failed(op->volume->volume);
+	while (err == 0 && !pages_are_clean(&object->pages))
+		err = write_segment(op, object, is_sync);
+	return err;
+}
+
+/* ---- Without a turn -------------------------------------------------------------------------- */
+
+int
+writeback_now(struct cop_object *object, bool is_sync)
+{
+	struct operation op;
+	int err;
+
+	if (pages_are_clean(&object->pages))
+		return 0;
+	err = change_begin(&op, object->volume, &object, 1);
+	if (err)
+		return err;
+	err = writeback_object(&op, object, is_sync);
+	change_end(&op);
+	return err;
+}
+
+/* The oldest that became dirty at `number` or before, by `ns` or before; counted. NULL: none. */
+static struct cop_object *
+take_oldest(struct cop_volume *volume, uint64_t number, int64_t ns)
+{
+	struct cop_object *object;
+
+	mutex_lock(&volume->lock);
+	object = volume->dirty_oldest;
+	if (object && (object->dirty_number > number || object->dirty_ns > ns))
+		object = NULL;
+	if (object)
+		object->refs++;
+	mutex_unlock(&volume->lock);
+	return object;
+}
+
+static uint64_t
+newest_number(struct cop_volume *volume)
+{
+	uint64_t number;
+
+	mutex_lock(&volume->lock);
+	number = volume->dirty_numbers;
+	mutex_unlock(&volume->lock);
+	return number;
+}
+
+static int
+writeback_until(struct cop_volume *volume, uint64_t number, int64_t ns, bool is_sync)
+{
+	struct cop_object *object = take_oldest(volume, number, ns);
+	int err = 0;
+
+	while (err == 0 && object) {
+		err = writeback_now(object, is_sync);
+		cop_release(object);
+		object = err ? NULL : take_oldest(volume, number, ns);
+	}
+	return err;
+}
+
+int
+writeback_all(struct cop_volume *volume, bool is_sync)
+{
+	return writeback_until(volume, newest_number(volume), INT64_MAX, is_sync);
+}
+
+int
+writeback_due(struct cop_volume *volume)
+{
+	int64_t now_ns = volume_now_ns(volume->volume);
+
+	return writeback_until(volume, UINT64_MAX, now_ns - due_after_ns, false);
+}
+
+int
+writeback_for_room(struct cop_volume *volume)
+{
+	int err = 0;
+
+	while (err == 0 && atomic_load(&volume->dirty_pages) >= pages_max(volume)) {
+		struct cop_object *object = take_oldest(volume, UINT64_MAX, INT64_MAX);
+
+		if (!object)
+			break;
+		err = writeback_now(object, false);
+		cop_release(object);
+	}
+	return err;
+}
