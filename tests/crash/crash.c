@@ -4,7 +4,7 @@
  * a violation is named, workload.h for what is done.
  *
  *   crash [--seconds N] [--states N] [--seed S] [--jobs N] [--violations N] [--workload W]
- *         [--lose-writes] [--replay 'SCENARIO']
+ *         [--lose-writes] [--late] [--replay 'SCENARIO']
  *
  * It ends when that many seconds have passed or that many distinct states were seen, whichever is
  * first. The last line is `N distinct states, N violations`; exit status 1 with a violation.
@@ -43,6 +43,7 @@ struct settings {
 	uint64_t jobs;
 	uint64_t violations_max; /* ends after that many, 0: no limit */
 	bool lose_writes;        /* only random workloads, each with a lost write */
+	bool is_late;            /* only workloads whose writes go through pages */
 	const char *workload;
 	const char *replay;
 };
@@ -125,13 +126,17 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 	else
 		workload_name(
 			number, settings->seed, scenario->workload, sizeof scenario->workload);
-	if (strncmp(scenario->workload, "random.", 7) != 0 || settings->workload)
+	scenario->is_late = settings->is_late;
+	if (strncmp(scenario->workload, "random.", 7) != 0 || settings->workload ||
+		settings->is_late)
 		return;
 	rng_seed(&rng, settings->seed ^ number);
 	scenario->fault =
 		settings->lose_writes ? FAULT_LOSE : faults[rng_below(&rng, ARRAY_COUNT(faults))];
-	if (scenario->fault == FAULT_NONE)
+	if (scenario->fault == FAULT_NONE) {
+		scenario->is_late = rng_below(&rng, 2) == 0;
 		return;
+	}
 	scenario->fault_call = 1 + rng_below(&rng, FAULT_CALLS);
 	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
 }
@@ -280,6 +285,7 @@ parse_options(int argc, char **argv, struct settings *settings)
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "violations", required_argument, NULL, 'v' },
 		{ "lose-writes", no_argument, NULL, 'l' },
+		{ "late", no_argument, NULL, 'b' },
 		{ "workload", required_argument, NULL, 'w' },
 		{ "replay", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
@@ -306,6 +312,9 @@ parse_options(int argc, char **argv, struct settings *settings)
 		case 'l':
 			settings->lose_writes = true;
 			break;
+		case 'b':
+			settings->is_late = true;
+			break;
 		case 'w':
 			settings->workload = optarg;
 			break;
@@ -327,7 +336,8 @@ main(int argc, char **argv)
 
 	if (!parse_options(argc, argv, &settings)) {
 		fputs("usage: crash [--seconds N] [--states N] [--seed S] [--jobs N]\n"
-		      "             [--violations N] [--workload W] [--lose-writes] [--replay "
+		      "             [--violations N] [--workload W] [--lose-writes] [--late] "
+		      "[--replay "
 		      "SCENARIO]\n",
 			stderr);
 		return USAGE;

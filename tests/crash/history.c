@@ -17,6 +17,10 @@ history_push(struct history *history, struct oracle *model)
 {
 	history->models = must_grow(
 		history->models, history->count, &history->capacity, sizeof *history->models);
+	while (history->op_capacity < history->capacity)
+		history->ops = must_grow(history->ops, history->op_capacity, &history->op_capacity,
+			sizeof *history->ops);
+	memset(&history->ops[history->count], 0, sizeof *history->ops);
 	history->models[history->count++] = model;
 }
 
@@ -34,6 +38,7 @@ history_fini(struct history *history)
 {
 	history_forget(history, history->count);
 	free(history->models);
+	free(history->ops);
 }
 
 void
@@ -78,5 +83,7 @@ history_run(struct history *history, struct oracle *model, struct op_runner *run
 	}
 	if (id)
 		oracle_learn_id(model, op->path, id);
+	if (got == 0)
+		history->ops[history->count - 1] = *op;
 	return ANSWER_RIGHT;
 }

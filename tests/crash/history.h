@@ -14,6 +14,8 @@ struct history {
 	size_t count;
 	size_t capacity;
 	size_t first;
+	struct op *ops; /* ops[i] led to models[i]; without a type if it changed nothing */
+	size_t op_capacity;
 };
 
 void history_push(struct history *history, struct oracle *model); /* takes it */

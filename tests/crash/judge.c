@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "coppice.h"
+#include "crash/late.h"
 #include "support/enumerate.h"
 #include "support/must.h"
 #include "support/world.h"
@@ -91,6 +92,12 @@ find_state(
 		return false;
 	}
 	for (size_t state = judging->what->last + 1; state-- > judging->what->first;) {
+		if (judging->what->scenario->is_late &&
+			late_matches(judging->what->history, judging->what->first, state, found)) {
+			snapshot_free(found);
+			*out_state = state;
+			return true;
+		}
 		if (snapshot_matches(found, oracle_snapshot(judging->what->history->models[state]),
 			    judging->what->allow, why, sizeof why)) {
 			snapshot_free(found);
@@ -309,7 +316,9 @@ judge_open_volume(struct judging *judging, struct world *world, struct sim_mediu
 		world_abandon(world);
 		return sound;
 	}
-	if (!sound || judging->what->goes_no_deeper || !is_followed(judging)) {
+	/* What was written late, the model does not know exactly: nothing is done on it. */
+	if (!sound || judging->what->goes_no_deeper || judging->what->scenario->is_late ||
+		!is_followed(judging)) {
 		world_abandon(world);
 		return sound;
 	}

@@ -20,6 +20,8 @@ scenario_print(const struct scenario *scenario, char out[SCENARIO_TEXT_BYTES])
 		used += snprintf(out + used, SCENARIO_TEXT_BYTES - (size_t)used,
 			" fault=%s:%" PRIu64 ":%" PRIu64, fault_name[scenario->fault],
 			scenario->fault_call, scenario->fault_addr);
+	if (scenario->is_late)
+		used += snprintf(out + used, SCENARIO_TEXT_BYTES - (size_t)used, " late=1");
 	used += snprintf(
 		out + used, SCENARIO_TEXT_BYTES - (size_t)used, " cut=%" PRIu64, scenario->cut);
 	if (scenario->probe)
@@ -64,6 +66,8 @@ parse_field(const char *field, struct scenario *scenario)
 		snprintf(scenario->workload, sizeof scenario->workload, "%s", value);
 	else if (strncmp(field, "seed=", 5) == 0)
 		scenario->seed = strtoull(value, NULL, 10);
+	else if (strncmp(field, "late=", 5) == 0)
+		scenario->is_late = strtoull(value, NULL, 10) != 0;
 	else if (strncmp(field, "cut=", 4) == 0)
 		scenario->cut = strtoull(value, NULL, 10);
 	else if (strncmp(field, "cut2=", 5) == 0)

@@ -13,6 +13,7 @@
  *                      power:N        the power failed in the middle of changing call N + 1
  *                      failwrite:N    the N-th write failed
  *                      failflush:N    the N-th flush failed
+ *   late             1: writes went through pages; see late.h
  *   cut              the power was cut before this changing call of the run, 0: at its end
  *   probe            what came on top of the cut:
  *                      flip:A:B       bit B of block A flipped
@@ -44,6 +45,7 @@ struct scenario {
 	enum scenario_fault fault;
 	uint64_t fault_call;
 	uint64_t fault_addr;
+	bool is_late; /* writes go through pages */
 	uint64_t cut;
 	enum scenario_probe probe;
 	uint64_t probe_addr;

@@ -335,7 +335,8 @@ draw_probe(struct trial *trial)
 {
 	static const enum scenario_probe probes[] = { PROBE_FLIP, PROBE_FALLBACK, PROBE_KILL };
 
-	if (has_write_fault(trial) || trial->scenario.fault == FAULT_POWER)
+	if (has_write_fault(trial) || trial->scenario.fault == FAULT_POWER ||
+		trial->scenario.is_late)
 		return PROBE_NONE;
 	if (has_failure(trial))
 		return PROBE_KILL;
@@ -570,7 +571,8 @@ trial_run(const struct trial_options *options, const struct scenario *scenario, 
 {
 	struct trial *trial = must_alloc(sizeof *trial);
 	struct world_options open = { .seed = SEED_WORKLOAD,
-		.now_ns = options->base->now_ns + STEP_NS };
+		.now_ns = options->base->now_ns + STEP_NS,
+		.buffers = scenario->is_late };
 	struct sim_medium *medium = NULL;
 	int err = workload_create(scenario->workload, scenario->seed, &trial->workload);
 
