@@ -281,6 +281,12 @@ link_in(struct operation *op, struct cop_object *object, struct cop_object *dire
 		err = expect_absent(&dir, name);
 	if (err == 0)
 		err = record_load(object, &loaded);
+	/* Who names an object only after it was written means nobody to see it before. */
+	if (err == 0 && record->links == 0 && !pages_are_clean(&object->pages)) {
+		err = writeback_object(op, object, false);
+		if (err == 0)
+			err = record_load(object, &loaded);
+	}
 	if (err == 0 && record->links == COP_LINKS_MAX)
 		err = fail(COP_EMLINK, "object %" PRIu64 " has %" PRIu32 " links", object->id,
 			COP_LINKS_MAX);

@@ -165,6 +165,33 @@ stores_a_file_before_it_replaces_another(void **state)
 	world_fini(&world);
 }
 
+/* An object that was written without a name is whole when it gets its first one. */
+static void
+stores_a_file_before_its_first_name(void **state)
+{
+	struct cop_new new = COP_INIT(new);
+	struct cop_attr attr = COP_INIT(attr);
+	struct world world;
+	struct cop_object *file;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 9);
+	new.kind = COP_FILE;
+	must(cop_allocate(world.root, &new, &file));
+	must(cop_write(file, 0, "whole", 5, NULL));
+	must(cop_link(file, world.root, "name", 4));
+	assert_true(pages_are_clean(&file->pages));
+	must(cop_stat(file, &attr));
+	assert_int_equal(attr.length, 5);
+	assert_int_equal(attr.links, 1);
+
+	must(cop_write(file, 0, "again", 5, NULL));
+	must(cop_link(file, world.root, "other", 5));
+	assert_false(pages_are_clean(&file->pages));
+	cop_release(file);
+	world_fini(&world);
+}
+
 static void
 leaves_times_alone_that_were_set_since(void **state)
 {
@@ -460,6 +487,7 @@ main(void)
 		cmocka_unit_test(keeps_what_was_released),
 		cmocka_unit_test(forgets_what_is_removed),
 		cmocka_unit_test(stores_a_file_before_it_replaces_another),
+		cmocka_unit_test(stores_a_file_before_its_first_name),
 		cmocka_unit_test(leaves_times_alone_that_were_set_since),
 		cmocka_unit_test(never_lacks_space_that_was_promised),
 		cmocka_unit_test(leaves_a_prefix_of_the_writes_after_a_crash),
