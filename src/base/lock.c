@@ -17,12 +17,14 @@ static const int64_t ns_per_second = 1000000000;
 #ifdef COP_CHECKED
 static _Thread_local unsigned held_ranks;
 static _Thread_local bool gate_is_exclusive;
+static _Thread_local uint64_t locks_taken;
 
 static void
 rank_acquire(enum lock_rank rank)
 {
 	assert(held_ranks >> rank == 0); /* only higher ranks may follow */
 	held_ranks |= 1U << rank;
+	locks_taken += rank != LOCK_EPOCH;
 }
 
 static void
@@ -62,6 +64,28 @@ lock_assert_none_held(void)
 {
 #ifdef COP_CHECKED
 	assert(held_ranks == 0);
+#endif
+}
+
+void
+lock_rank_enter(enum lock_rank rank)
+{
+	rank_acquire(rank);
+}
+
+void
+lock_rank_leave(enum lock_rank rank)
+{
+	rank_release(rank);
+}
+
+uint64_t
+lock_count(void)
+{
+#ifdef COP_CHECKED
+	return locks_taken;
+#else
+	return 0;
 #endif
 }
 

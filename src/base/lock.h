@@ -33,6 +33,8 @@ enum lock_rank {
 	LOCK_CACHE,            /* cache: one shard */
 	LOCK_DEVICE_QUEUE,     /* device: submission and completion of one device */
 	LOCK_VISITS,           /* volume: the list of running operations */
+	LOCK_RETIRED,          /* base: what waits to be freed until readers have left */
+	LOCK_EPOCH,            /* no lock: inside an epoch nothing is locked or waited for */
 	LOCK_RANKS,
 };
 
@@ -62,6 +64,13 @@ void condition_wait_for(struct condition *condition, struct mutex *mutex, int64_
 
 /* Asserts, in checked builds, that this thread holds no lock at all. */
 void lock_assert_none_held(void);
+
+/* For what has a rank and is no lock: the order is asserted as for locks, in checked builds. */
+void lock_rank_enter(enum lock_rank rank);
+void lock_rank_leave(enum lock_rank rank);
+
+/* How often this thread has taken a lock or the gate, in checked builds; else always 0. */
+uint64_t lock_count(void);
 
 struct gate;
 
