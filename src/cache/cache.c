@@ -3,6 +3,8 @@
 #include "base/num.h"
 
 #include <assert.h>
+#include <sched.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,8 @@ enum {
 	BUCKETS_MIN = 16,
 	CHUNK_SLACK_DIVISOR = 8, /* an eighth of the limit for free blocks between used ones */
 	CHUNK_SLACK = 2,
+	RETIRED_DIVISOR = 64, /* of the limit may wait for readers before an eviction waits too */
+	LOOK_STEPS_MAX = 64,  /* a chain that grows beside its reader has an end all the same */
 };
 
 static uint64_t
@@ -18,10 +22,16 @@ hash_of(uint64_t addr)
 	return addr * UINT64_C(0x9e3779b97f4a7c15); /* the upper bits are good */
 }
 
-static struct frame **
+static uint64_t
+bucket_index(const struct cache *cache, uint64_t addr)
+{
+	return hash_of(addr) >> 24 & cache->bucket_mask;
+}
+
+static _Atomic(struct frame *) *
 bucket_of(struct cache *cache, struct shard *shard, uint64_t addr)
 {
-	return &shard->buckets[hash_of(addr) >> 24 & cache->bucket_mask];
+	return &shard->buckets[bucket_index(cache, addr)];
 }
 
 struct shard *
@@ -97,6 +107,40 @@ evict_one(struct cache *cache)
 	return false;
 }
 
+/*
+ * Makes more room, or waits for what was evicted before and not yet left by its readers; they copy,
+ * and never wait. False: every clean buffer is pinned.
+ */
+static bool
+make_room(struct cache *cache)
+{
+	uint64_t retired = atomic_load_explicit(&cache->retired_bytes, memory_order_relaxed);
+
+	if (retired <= cache->limit_bytes / RETIRED_DIVISOR && evict_one(cache))
+		return true;
+	if (retired == 0)
+		return false;
+	if (!epoch_wait(cache->epoch))
+		sched_yield(); /* another thread is just freeing it */
+	return true;
+}
+
+bool
+cache_charge(struct cache *cache, uint64_t bytes)
+{
+	while (!charge_within_limit(cache, bytes)) {
+		if (!make_room(cache))
+			return false;
+	}
+	return true;
+}
+
+void
+cache_uncharge(struct cache *cache, uint64_t bytes)
+{
+	uncharge(cache, bytes);
+}
+
 struct frame *
 cache__frame_take(struct cache *cache, uint32_t blocks, bool insists)
 {
@@ -112,7 +156,7 @@ cache__frame_take(struct cache *cache, uint32_t blocks, bool insists)
 			if (frame)
 				return frame;
 		}
-	} while (evict_one(cache));
+	} while (make_room(cache));
 
 	if (!charged && !insists)
 		return NULL;
@@ -133,6 +177,17 @@ cache__frame_put(struct cache *cache, struct frame *frame)
 	uncharge(cache, bytes);
 }
 
+static void
+free_retired(void *context, struct epoch_item *item)
+{
+	struct frame *frame = (struct frame *)((uint8_t *)item - offsetof(struct frame, retired));
+	uint64_t bytes = cache__pool_bytes(frame->buffer.blocks);
+	struct cache *cache = context;
+
+	cache__frame_put(cache, frame);
+	atomic_fetch_sub_explicit(&cache->retired_bytes, bytes, memory_order_relaxed);
+}
+
 void
 cache__frame_unref(struct cache *cache, struct frame *frame)
 {
@@ -141,8 +196,12 @@ cache__frame_unref(struct cache *cache, struct frame *frame)
 	unsigned before = atomic_fetch_sub_explicit(&frame->refs, 1, memory_order_acq_rel);
 
 	assert(before > 0);
-	if (before == 1)
-		cache__frame_put(cache, frame);
+	if (before > 1)
+		return;
+	atomic_fetch_add_explicit(&cache->retired_bytes, cache__pool_bytes(frame->buffer.blocks),
+		memory_order_relaxed);
+	frame->retired = (struct epoch_item){ .free = free_retired, .context = cache };
+	epoch_retire(cache->epoch, &frame->retired);
 }
 
 /* ---- The table ----------------------------------------------------------------------------------
@@ -176,7 +235,7 @@ cache__detach_stale_locked(struct cache *cache, struct shard *shard, uint64_t ad
 void
 cache__attach_locked(struct cache *cache, struct shard *shard, struct frame *frame)
 {
-	struct frame **bucket = bucket_of(cache, shard, frame->buffer.addr);
+	_Atomic(struct frame *) *bucket = bucket_of(cache, shard, frame->buffer.addr);
 
 	assert(!frame->is_in_table);
 	assert(!cache__find_locked(cache, shard, frame->buffer.addr, frame->buffer.stamp));
@@ -189,14 +248,13 @@ cache__attach_locked(struct cache *cache, struct shard *shard, struct frame *fra
 void
 cache__detach_locked(struct cache *cache, struct shard *shard, struct frame *frame)
 {
-	struct frame **link = bucket_of(cache, shard, frame->buffer.addr);
+	_Atomic(struct frame *) *link = bucket_of(cache, shard, frame->buffer.addr);
 
 	mutex_assert_held(&shard->lock);
 	assert(frame->is_in_table);
 	while (*link != frame)
 		link = &(*link)->bucket_next;
-	*link = frame->bucket_next;
-	frame->bucket_next = NULL;
+	*link = frame->bucket_next; /* its own stays, for who stands on it */
 	frame->is_in_table = false;
 	if (frame->queue != QUEUE_NONE)
 		cache__fifo_remove(&shard->fifo, frame);
@@ -230,7 +288,7 @@ shard_fini(struct cache *cache, struct shard *shard)
 static int
 shard_init(struct cache *cache, struct shard *shard)
 {
-	struct frame **buckets = NULL;
+	_Atomic(struct frame *) *buckets = NULL;
 	int err;
 
 	buckets = calloc(cache->bucket_mask + 1, sizeof *buckets);
@@ -286,8 +344,11 @@ cache_create(struct device *dev, uint64_t limit_bytes, struct cache **out_cache)
 	cache->bucket_mask = buckets - 1;
 	cache_set_limit(cache, limit_bytes);
 
-	err = cache__pool_init(&cache->pool);
+	err = epoch_create(&cache->epoch);
+	if (err == 0)
+		err = cache__pool_init(&cache->pool);
 	if (err) {
+		epoch_free(cache->epoch);
 		free(cache);
 		return err;
 	}
@@ -303,6 +364,7 @@ out:
 	if (cache) {
 		while (shards > 0)
 			shard_fini(cache, &cache->shards[--shards]);
+		epoch_free(cache->epoch);
 		cache__pool_fini(&cache->pool);
 		free(cache);
 	}
@@ -320,6 +382,7 @@ cache_free(struct cache *cache)
 	}
 	for (uint32_t i = 0; i < CACHE_SHARDS; i++)
 		shard_fini(cache, &cache->shards[i]);
+	epoch_free(cache->epoch);
 	assert(atomic_load(&cache->bytes) == 0); /* nobody has a pin */
 	cache__pool_fini(&cache->pool);
 	free(cache);
@@ -360,10 +423,44 @@ cache_release(struct cache *cache, struct buffer *buffer)
 	cache__frame_unref(cache, frame_of(buffer));
 
 	/* What went over the limit because of pins goes with them. */
-	while (atomic_load_explicit(&cache->bytes, memory_order_relaxed) > cache->limit_bytes) {
+	while (atomic_load_explicit(&cache->bytes, memory_order_relaxed) >
+		cache->limit_bytes +
+			atomic_load_explicit(&cache->retired_bytes, memory_order_relaxed)) {
 		if (!evict_one(cache))
 			break;
 	}
+}
+
+struct epoch *
+cache_epoch(struct cache *cache)
+{
+	return cache->epoch;
+}
+
+const uint8_t *
+cache_look(struct cache *cache, uint32_t slot, uint64_t addr, uint64_t stamp, cache_verify verify)
+{
+	const struct shard *shard = cache__shard(cache, addr);
+	struct frame *frame = atomic_load(&shard->buckets[bucket_index(cache, addr)]);
+	atomic_uint_fast64_t *hits = &cache->looks[slot].hits;
+
+	for (int steps = 0; frame && steps < LOOK_STEPS_MAX; steps++) {
+		const struct buffer *buffer = &frame->buffer;
+
+		if (buffer->addr == addr && buffer->stamp == stamp && buffer->verify == verify &&
+			buffer->blocks == 1 &&
+			/* Pairs with publish(). */
+			atomic_load_explicit(&frame->is_readable, memory_order_acquire)) {
+			cache__note_hit(frame);
+			/* The slot is the caller's: nobody else counts there. */
+			atomic_store_explicit(hits,
+				atomic_load_explicit(hits, memory_order_relaxed) + 1,
+				memory_order_relaxed);
+			return buffer->data;
+		}
+		frame = atomic_load(&frame->bucket_next);
+	}
+	return NULL;
 }
 
 void
@@ -536,6 +633,8 @@ cache_stats(struct cache *cache)
 		stats.evictions += shard->evictions;
 		mutex_unlock(&shard->lock);
 	}
+	for (uint32_t i = 0; i < EPOCH_SLOTS; i++)
+		stats.hits += atomic_load_explicit(&cache->looks[i].hits, memory_order_relaxed);
 	return stats;
 }
 

@@ -24,14 +24,17 @@
  *
  * Locks   One per shard, rank LOCK_CACHE, never across device I/O. cache_get() and cache_sync_all()
  *         wait for the device: the caller holds no lock. cache_peek() and cache_insert() may be
- *         called under the gate.
+ *         called under the gate. cache_look() takes no lock.
  * Cost    A hit is one hash lookup under the shard's lock; no allocation, no system call.
+ *         cache_look() is the lookup alone.
  * Source  S3-FIFO: Yang et al., "FIFO queues are all you need for cache eviction" (SOSP 2023).
  */
 
+#include "base/epoch.h"
 #include "base/err.h"
 #include "device/device.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cache;
@@ -105,6 +108,30 @@ MUST_CHECK int cache_take(struct cache *cache, struct buffer **out_buffer);
 /* Ends a pin of cache_get(), cache_peek() or cache_take(), adds another. */
 void cache_release(struct cache *cache, struct buffer *buffer);
 void cache_pin(struct cache *cache, struct buffer *buffer);
+
+/* ---- Without a lock ----------------------------------------------------------------------------
+ */
+
+/* Of what the cache holds, and of anything else that its readers follow. Lives with the cache. */
+struct epoch *cache_epoch(struct cache *cache);
+
+/*
+ * Inside an epoch, whose slot is `slot`: the bytes of a clean buffer of one block that `verify` has
+ * let through, good until the epoch is left. NULL: it is not here, or could not be found without a
+ * lock; cache_get() then knows.
+ */
+const uint8_t *cache_look(
+	struct cache *cache, uint32_t slot, uint64_t addr, uint64_t stamp, cache_verify verify);
+
+/*
+ * Memory that belongs to somebody else counts against the limit, evicting as needed. False: there
+ * is no room, and it does not count.
+ */
+bool cache_charge(struct cache *cache, uint64_t bytes);
+void cache_uncharge(struct cache *cache, uint64_t bytes);
+
+/* ---- Dirty buffers -----------------------------------------------------------------------------
+ */
 
 /*
  * Sets memory aside for `count` more buffers of `blocks` blocks, evicting as needed, and gives back

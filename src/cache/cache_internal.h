@@ -11,7 +11,8 @@
  *   LOADING   -> FAILED     out of the table; who waits takes the error and unpins it
  *   (memory)  -> DIRTY      cache_insert(); it is in no queue, so never a victim
  *   DIRTY     -> CLEAN      cache_clean(), or forgotten by cache_drop()
- *   CLEAN     -> (memory)   out of the table (victim, dropped, stale) and unpinned
+ *   CLEAN     -> (memory)   out of the table (victim, dropped, stale) and unpinned: retired, until
+ *                           no reader without a lock can stand on it
  *
  * The table holds an address and stamp together at most once. It holds an address under several
  * stamps while old images of it are pinned; one that nobody pins is stale as soon as somebody asks
@@ -21,6 +22,11 @@
  * somebody who has one; they end without it. Whoever takes the last reference away gives the
  * memory back. So a frame with one reference, seen under the lock in the table, stays unpinned
  * until the lock is released, and may be evicted.
+ *
+ * Readers without a lock walk the chains of the table inside an epoch. What they look at does not
+ * change from the moment that a frame enters the table until it is memory again: address, stamp,
+ * verifier, length, and the bytes once `is_readable` is set. The links do change, and a frame that
+ * has left the table keeps its own, which leads back into the chain.
  *
  * Locks  A shard's lock and the pool's lock have the same rank and are never held together.
  */
@@ -62,14 +68,19 @@ struct frame {
 
 	atomic_uint refs;
 
+	/* Changed under the shard's lock, read in epochs too. */
+	_Atomic(struct frame *) bucket_next;
+	atomic_bool is_readable; /* the bytes are verified, and stay */
+	atomic_uchar hits;       /* relaxed: lost ones do not matter */
+
+	struct epoch_item retired;
+
 	/* Guarded by the shard's lock. */
-	struct frame *bucket_next;
 	struct frame *queue_prev; /* towards the newest */
 	struct frame *queue_next; /* towards the oldest; also the reserve's list */
 	int error;                /* of FRAME_FAILED */
 	uint8_t state;
 	uint8_t queue;
-	uint8_t hits;
 	bool is_in_table;
 };
 
@@ -162,18 +173,24 @@ struct shard {
 	_Alignas(64) struct mutex lock;
 
 	/* Guarded by `lock`. */
-	struct condition loaded; /* some frame is not LOADING any more */
-	uint32_t waiting;        /* threads at `loaded` */
-	struct frame **buckets;  /* owned */
+	struct condition loaded;          /* some frame is not LOADING any more */
+	uint32_t waiting;                 /* threads at `loaded` */
+	_Atomic(struct frame *) *buckets; /* owned; read in epochs too */
 	struct fifo fifo;
 	uint64_t hits;
 	uint64_t misses;
 	uint64_t evictions;
 };
 
+/* Hits of whoever is inside an epoch in one slot. */
+struct looks {
+	_Alignas(64) atomic_uint_fast64_t hits;
+};
+
 struct cache {
 	/* Set by cache_create(), never changed. */
 	struct device *dev; /* borrowed */
+	struct epoch *epoch;
 	uint64_t bucket_mask;
 
 	/* Changed by cache_set_limit() only, when nobody else is here. */
@@ -181,6 +198,7 @@ struct cache {
 	size_t chunks_max;
 
 	struct shard shards[CACHE_SHARDS];
+	struct looks looks[EPOCH_SLOTS];
 	struct pool pool;
 
 	struct frame *reserve[CACHE_BLOCKS_MAX + 1]; /* by blocks; guarded by the pool's lock */
@@ -189,7 +207,8 @@ struct cache {
 	atomic_uint_fast64_t bytes;
 	atomic_uint_fast64_t bytes_max;
 	atomic_uint_fast64_t dirty_bytes;
-	atomic_uint next_victim; /* the shard to evict from */
+	atomic_uint_fast64_t retired_bytes; /* of `bytes`: free as soon as readers have left */
+	atomic_uint next_victim;            /* the shard to evict from */
 };
 
 struct shard *cache__shard(struct cache *cache, uint64_t addr);
@@ -214,14 +233,25 @@ struct frame *cache__detach_stale_locked(struct cache *cache, struct shard *shar
 
 void cache__attach_locked(struct cache *cache, struct shard *shard, struct frame *frame);
 
+/* Somebody wanted it. */
+static inline void
+cache__note_hit(struct frame *frame)
+{
+	unsigned char hits = atomic_load_explicit(&frame->hits, memory_order_relaxed);
+
+	/* A popular frame is not written to: its cache line stays with every reader. */
+	if (hits < FRAME_HITS_MAX)
+		atomic_store_explicit(
+			&frame->hits, (unsigned char)(hits + 1), memory_order_relaxed);
+}
+
 /* A pin for a reader who found the frame. */
 static inline void
 cache__pin_hit_locked(struct shard *shard, struct frame *frame)
 {
 	/* Relaxed: the lock orders it after whatever made the frame. */
 	atomic_fetch_add_explicit(&frame->refs, 1, memory_order_relaxed);
-	if (frame->hits < FRAME_HITS_MAX)
-		frame->hits++;
+	cache__note_hit(frame);
 	shard->hits++;
 }
 

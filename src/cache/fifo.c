@@ -131,14 +131,17 @@ step_small(struct fifo *fifo)
 static struct frame *
 go_round_main(struct fifo *fifo)
 {
-	/* After so many steps each frame has lost all its hits and was looked at once more. */
-	uint64_t steps = fifo->main.count * (FRAME_HITS_MAX + 1);
+	/* After so many steps each frame has lost all its hits and was looked at once more; what
+	 * was hit meanwhile has had its chance. */
+	uint64_t frames = fifo->main.count;
+	uint64_t steps = frames * (FRAME_HITS_MAX + 1);
 
 	for (; steps > 0; steps--) {
 		struct frame *frame = fifo->main.oldest;
+		bool is_last_round = steps <= frames;
 
 		cache__fifo_remove(fifo, frame);
-		if (frame->hits == 0 && !cache__frame_is_pinned(frame))
+		if ((frame->hits == 0 || is_last_round) && !cache__frame_is_pinned(frame))
 			return frame;
 		if (frame->hits > 0)
 			frame->hits--;

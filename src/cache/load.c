@@ -219,6 +219,9 @@ publish(struct cache *cache, struct frame *frame, int err)
 		cache__detach_locked(cache, shard, frame);
 	else if (was_in_table)
 		cache__fifo_add(&shard->fifo, frame);
+	/* Release: whoever sees it sees the bytes. */
+	if (!err)
+		atomic_store_explicit(&frame->is_readable, true, memory_order_release);
 	if (shard->waiting > 0)
 		condition_wake_all(&shard->loaded);
 	mutex_unlock(&shard->lock);

@@ -578,7 +578,7 @@ is_created_whole_or_not_at_all(void **state)
 			assert_null(cache);
 		}
 	}
-	assert_int_equal(nth, 2 + 2 * CACHE_SHARDS); /* itself, and for each shard two tables */
+	assert_int_equal(nth, 3 + 2 * CACHE_SHARDS); /* itself, epochs, two tables a shard */
 	cache_free(cache);
 	cache_free(NULL);
 	fake_free(fake);
