@@ -82,6 +82,8 @@ struct tx {
 	uint32_t carried_count;
 	bool is_replay;
 	struct journal_entry *entry; /* owned until it is appended */
+	void (*applying)(void *context);
+	void *applying_context;
 };
 
 static struct view
@@ -359,6 +361,14 @@ void
 tx_count_objects(struct tx *tx, int64_t change)
 {
 	tx->objects += change;
+}
+
+void
+tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
+{
+	assert(!tx->applying);
+	tx->applying = applying;
+	tx->applying_context = context;
 }
 
 /* ---- Tickets --------------------------------------------------------------------------------- */
@@ -933,6 +943,8 @@ apply(struct tx *tx)
 {
 	struct volume *volume = tx->volume;
 
+	if (tx->applying)
+		tx->applying(tx->applying_context);
 	for (size_t i = 0; i < tx->taken.count; i++) {
 		if (tx->taken.runs[i].blocks == 0)
 			continue;

@@ -289,6 +289,12 @@ MUST_CHECK int tx_step(struct tx *tx, const struct tx_step *step);
 void tx_count_objects(struct tx *tx, int64_t change);
 
 /*
+ * `applying` is called once, under the exclusive gate, before the first change is made: nothing can
+ * go wrong any more. It neither waits nor fails, and may run on another thread than the caller's.
+ */
+void tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context);
+
+/*
  * Makes it happen, or returns an error with no effect; frees the transaction either way. Data
  * writes to the runs it took must have completed.
  */
