@@ -49,15 +49,24 @@ change_again(struct cop_volume *volume, int err, uint32_t *tries)
 	return jobs_run_all(volume);
 }
 
+/* Under the exclusive gate: what is read and remembered of these objects is of yesterday. */
+static void
+note_change(void *context)
+{
+	struct operation *op = context;
+
+	for (size_t i = 0; i < op->count; i++)
+		cached_change(&op->objects[i]->cached);
+}
+
 int
 change_commit(struct operation *op, struct tx *tx)
 {
 	int err;
 
-	for (size_t i = 0; i < op->count; i++)
-		atomic_fetch_add(&op->objects[i]->started, 1);
+	tx_on_apply(tx, note_change, op);
 	err = tx_commit(tx);
 	for (size_t i = 0; i < op->count; i++)
-		atomic_fetch_add(&op->objects[i]->finished, 1);
+		cached_forget(op->objects[i]);
 	return err;
 }

@@ -167,7 +167,8 @@ content_read(struct operation *op, struct cop_object *object, uint64_t offset, v
 		if (err || window.bytes == 0)
 			break;
 		done += window.bytes;
-	} while (done < bytes);
+		/* The end is where it was: what has grown meanwhile is of another moment. */
+	} while (done < bytes && offset + done < window.length);
 	extents_free(&window.extents);
 	window_release_pages(object, &window);
 	if (err == 0)
@@ -198,10 +199,14 @@ cop_read(struct cop_object *object, uint64_t offset, void *buffer, size_t bytes,
 		*out_bytes = 0;
 		return 0;
 	}
+	if (bytes < FETCH_CACHED_BYTES && cached_read(object, offset, buffer, bytes, out_bytes))
+		return 0;
 	operation_begin(&op, object->volume);
 	do
 		err = content_read(&op, object, offset, buffer, bytes, &done);
 	while (operation_again(&op, &err));
+	if (err == 0 && bytes < FETCH_CACHED_BYTES)
+		cached_fill(object, offset, done);
 	operation_end(&op);
 	if (err == 0)
 		*out_bytes = done;

@@ -8,10 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum {
-	FETCH_CACHED_BYTES = 65536, /* reads below this size go through the cache */
-	FETCH_CACHED_BLOCKS = FETCH_CACHED_BYTES / BLOCK_BYTES + 1,
-};
+enum { FETCH_CACHED_BLOCKS = FETCH_CACHED_BYTES / BLOCK_BYTES + 1 };
 
 /* ---- Reading -------------------------------------------------------------------------------- */
 
@@ -66,8 +63,8 @@ data_fail_in(int err, const struct operation *op, const struct cop_object *objec
 		op->bad_first * BLOCK_BYTES, (op->bad_first + op->bad_blocks) * BLOCK_BYTES - 1);
 }
 
-static int
-verify_block(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
+int
+data_verify_block(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
 {
 	(void)context;
 	assert(blocks == 1);
@@ -106,7 +103,7 @@ fetch_cached(struct operation *op, const struct extents *extents, const struct s
 			.addr = extent->addr + (block - extent->first),
 			.stamp = extent->checksums[block - extent->first],
 			.blocks = 1,
-			.verify = verify_block,
+			.verify = data_verify_block,
 		};
 	}
 	if (count == 0)
@@ -141,7 +138,7 @@ verify_span(struct operation *op, const struct extents *extents, const struct sp
 
 		if (!extent || extent->flags & EXTENT_UNWRITTEN)
 			continue;
-		err = verify_block(NULL, extent->addr + (block - extent->first),
+		err = data_verify_block(NULL, extent->addr + (block - extent->first),
 			extent->checksums[block - extent->first], span_place(span, block), 1);
 		if (err)
 			return fail_in_blocks(op, err, block, 1);

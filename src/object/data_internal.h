@@ -8,6 +8,12 @@
 #include "device/device.h"
 #include "object/object_internal.h"
 
+enum { FETCH_CACHED_BYTES = 65536 }; /* reads below this size go through the cache */
+
+/* cache_verify of a block of data, whose stamp is its checksum. */
+MUST_CHECK int data_verify_block(
+	void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks);
+
 /* Adds a block of written data, to the last extent if it goes on there. COP_ENOMEM. */
 MUST_CHECK int extents_add_block(
 	struct extents *extents, uint64_t block, uint64_t addr, uint64_t birth, uint64_t checksum);

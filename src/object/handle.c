@@ -59,8 +59,10 @@ object_free(struct cop_object *object)
 {
 	if (object && object->content)
 		volume_tree_release(object->volume->volume, object->content);
-	if (object)
+	if (object) {
 		pages_discard(object);
+		cached_forget(object);
+	}
 	free(object);
 }
 

@@ -43,6 +43,7 @@
 #include "base/lock.h"
 #include "base/num.h"
 #include "coppice.h"
+#include "object/cached.h"
 #include "object/extent_format.h"
 #include "object/open.h"
 #include "object/pages.h"
@@ -87,10 +88,8 @@ struct cop_object {
 	uint64_t serving;     /* the ticket whose turn it is */
 	struct tree *content; /* opened when first asked for; released with the handle */
 
-	/* Odd numbers do not mean anything: `started` moves before a change is applied, `finished`
-	 * after it. Written by the change at its turn, read by readers; see reading_again(). */
-	_Atomic uint64_t started;
-	_Atomic uint64_t finished;
+	/* Of the content, for readers that take no lock. */
+	struct cached cached;
 };
 
 struct job_claim {
@@ -111,6 +110,8 @@ struct cop_volume {
 	struct gate *pages_gate;
 	pthread_t thread;
 
+	struct cached_budget cached;
+
 	/* Guarded by `lock`, rank LOCK_HANDLES. */
 	struct mutex lock;
 	struct condition
@@ -118,6 +119,7 @@ struct cop_volume {
 	struct condition wake; /* the thread should end, or run jobs */
 	struct cop_object *buckets[HANDLE_BUCKETS];
 	uint64_t handles;
+	size_t cached_cursor;     /* the bucket whose windows are given up next */
 	struct job_claim *claims; /* jobs that somebody is running */
 	struct cop_object *dirty_oldest;
 	struct cop_object *dirty_newest;
@@ -204,9 +206,8 @@ MUST_CHECK int change_commit(struct operation *op, struct tx *tx);
 struct reading {
 	struct operation *op;
 	struct cop_object *object;
-	uint64_t started;
+	uint64_t version;
 	uint32_t tries;
-	bool is_stable; /* no change was under way when it began */
 	bool has_turn;
 	uint64_t ticket;
 };

@@ -164,6 +164,7 @@ open_below(struct cop_volume *volume, const struct cop_open_options *options)
 		return err;
 	node_bytes = volume_node_bytes(volume->volume);
 	volume->content_max = record_content_max(node_bytes);
+	cached_budget_init(&volume->cached, below.cache_bytes);
 	assert(RECORD_FIXED_BYTES + COP_NAME_BYTES_MAX + volume->content_max <=
 		tree_value_bytes_max(node_bytes));
 	err = volume_tree_open(

@@ -6,21 +6,14 @@
 
 enum { READING_TRIES = 2 }; /* before a reader waits for its turn */
 
-/* If `finished` is read first and equals `started`, no change was under way in between. */
-static void
-reading_look(struct reading *reading)
-{
-	uint64_t finished = atomic_load(&reading->object->finished);
-
-	reading->started = atomic_load(&reading->object->started);
-	reading->is_stable = finished == reading->started;
-}
-
 void
 reading_begin(struct reading *reading, struct operation *op, struct cop_object *object)
 {
-	*reading = (struct reading){ .op = op, .object = object };
-	reading_look(reading);
+	*reading = (struct reading){
+		.op = op,
+		.object = object,
+		.version = cached_version(&object->cached),
+	};
 }
 
 static void
@@ -50,8 +43,9 @@ reading_again(struct reading *reading, int err)
 		reading->has_turn = false;
 		return false;
 	}
-	atomic_thread_fence(memory_order_seq_cst);
-	if (reading->is_stable && atomic_load(&reading->object->started) == reading->started)
+	/* A change moves it in the hold of the gate in which it is applied: who reads what was
+	 * changed has waited for that hold, and sees it moved. */
+	if (cached_version(&reading->object->cached) == reading->version)
 		return false;
 	/* An operation that has the object's turn itself reads what it changes. */
 	if (operation_has(reading->op, reading->object))
@@ -63,6 +57,6 @@ reading_again(struct reading *reading, int err)
 	if (reading->tries >= READING_TRIES)
 		reading_take_turn(reading);
 	else
-		reading_look(reading);
+		reading->version = cached_version(&reading->object->cached);
 	return true;
 }
