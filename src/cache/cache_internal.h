@@ -150,6 +150,7 @@ struct pool {
 	 */
 	struct chunk *chunks[CHUNK_ORDERS + 1];
 	size_t chunk_count;
+	struct slab *slabs; /* those with room for another chunk */
 };
 
 MUST_CHECK int cache__pool_init(struct pool *pool);

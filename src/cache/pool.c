@@ -8,13 +8,18 @@
  * free blocks together.
  *
  * A frame lives beside its data, in the chunk's array, at the index of its first block. One empty
- * chunk is kept; further ones go back to the system.
+ * chunk is kept; further ones go back to their slab.
+ *
+ * A *slab* is memory for eight chunks, as large and as aligned as a huge page, and asks for one:
+ * with pages of 4 KiB a cached read of a random block spends as long on finding the page as on
+ * copying it. A slab whose chunks are all given back goes back to the system.
  */
 #include "cache/cache_internal.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -23,10 +28,24 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
+enum {
+	SLAB_CHUNKS = 8,
+	SLAB_BYTES = SLAB_CHUNKS * CHUNK_BLOCKS * BLOCK_BYTES, /* of a huge page */
+	SLAB_ALL_FREE = (1 << SLAB_CHUNKS) - 1,
+};
+
+struct slab {
+	struct slab *prev; /* in pool.slabs, while it has a free chunk */
+	struct slab *next;
+	uint8_t *data;        /* owned, SLAB_BYTES */
+	uint32_t free_chunks; /* a bit for each */
+};
+
 struct chunk {
 	struct chunk *prev;
 	struct chunk *next;
-	uint8_t *data;        /* owned, CHUNK_BLOCKS blocks */
+	struct slab *slab;
+	uint8_t *data;        /* CHUNK_BLOCKS blocks of the slab */
 	uint64_t free_blocks; /* a bit for each */
 	struct frame frames[CHUNK_BLOCKS];
 };
@@ -105,29 +124,101 @@ unlink_chunk(struct pool *pool, struct chunk *chunk)
 		chunk->next->prev = chunk->prev;
 }
 
-static struct chunk *
-chunk_create(void)
+static void
+link_slab(struct pool *pool, struct slab *slab)
 {
-	struct chunk *chunk = calloc(1, sizeof *chunk);
-	uint8_t *data = block_buffer_alloc(CHUNK_BLOCKS);
-
-	if (!chunk || !data) {
-		free(chunk);
-		free(data);
-		return NULL;
-	}
-	chunk->data = data;
-	chunk->free_blocks = ~UINT64_C(0);
-	ASAN_POISON_MEMORY_REGION(data, (size_t)CHUNK_BLOCKS * BLOCK_BYTES);
-	return chunk;
+	slab->prev = NULL;
+	slab->next = pool->slabs;
+	if (pool->slabs)
+		pool->slabs->prev = slab;
+	pool->slabs = slab;
 }
 
 static void
-chunk_free(struct chunk *chunk)
+unlink_slab(struct pool *pool, struct slab *slab)
 {
-	ASAN_UNPOISON_MEMORY_REGION(chunk->data, (size_t)CHUNK_BLOCKS * BLOCK_BYTES);
-	free(chunk->data);
+	if (slab->prev)
+		slab->prev->next = slab->next;
+	else
+		pool->slabs = slab->next;
+	if (slab->next)
+		slab->next->prev = slab->prev;
+}
+
+static struct slab *
+slab_create(void)
+{
+	struct slab *slab = calloc(1, sizeof *slab);
+	uint8_t *data = aligned_alloc(SLAB_BYTES, SLAB_BYTES);
+
+	if (!slab || !data) {
+		free(slab);
+		free(data);
+		return NULL;
+	}
+	/* A wish: where the host has no huge pages, the memory is as good. */
+	(void)madvise(data, SLAB_BYTES, MADV_HUGEPAGE);
+	slab->data = data;
+	slab->free_chunks = SLAB_ALL_FREE;
+	ASAN_POISON_MEMORY_REGION(data, SLAB_BYTES);
+	return slab;
+}
+
+static void
+slab_free(struct slab *slab)
+{
+	if (!slab)
+		return;
+	assert(slab->free_chunks == SLAB_ALL_FREE);
+	ASAN_UNPOISON_MEMORY_REGION(slab->data, SLAB_BYTES);
+	free(slab->data);
+	free(slab);
+}
+
+/* Under the pool's lock. NULL: no memory. */
+static struct chunk *
+chunk_create(struct pool *pool)
+{
+	struct chunk *chunk = calloc(1, sizeof *chunk);
+	struct slab *slab;
+	uint32_t index;
+
+	if (!chunk)
+		return NULL;
+	if (!pool->slabs) {
+		slab = slab_create();
+		if (!slab) {
+			free(chunk);
+			return NULL;
+		}
+		link_slab(pool, slab);
+	}
+	slab = pool->slabs;
+	index = (uint32_t)__builtin_ctz(slab->free_chunks);
+	slab->free_chunks &= ~(1U << index);
+	if (slab->free_chunks == 0)
+		unlink_slab(pool, slab);
+	chunk->slab = slab;
+	chunk->data = slab->data + (size_t)index * CHUNK_BLOCKS * BLOCK_BYTES;
+	chunk->free_blocks = ~UINT64_C(0);
+	return chunk;
+}
+
+/* Under the pool's lock. Returns the slab if that is to be freed, without the lock. */
+static struct slab *
+chunk_free(struct pool *pool, struct chunk *chunk)
+{
+	struct slab *slab = chunk->slab;
+	size_t index = (size_t)(chunk->data - slab->data) / (CHUNK_BLOCKS * BLOCK_BYTES);
+
+	if (slab->free_chunks == 0)
+		link_slab(pool, slab);
+	slab->free_chunks |= 1U << index;
 	free(chunk);
+	if (slab->free_chunks != SLAB_ALL_FREE)
+		return NULL;
+	unlink_slab(pool, slab);
+	return slab;
 }
 
 /* The place for a run: one whose buddy is taken if there is such, so that larger runs stay whole.
@@ -181,7 +272,7 @@ cache__pool_fini(struct pool *pool)
 
 	if (empty) {
 		unlink_chunk(pool, empty);
-		chunk_free(empty);
+		slab_free(chunk_free(pool, empty));
 		pool->chunk_count--;
 	}
 	assert(pool->chunk_count == 0); /* a buffer is still pinned */
@@ -199,7 +290,7 @@ cache__pool_take(struct pool *pool, uint32_t blocks, size_t chunks_max)
 	for (uint32_t list = order + 1; list <= CHUNK_ORDERS && !chunk; list++)
 		chunk = pool->chunks[list];
 	if (!chunk && pool->chunk_count < chunks_max) {
-		chunk = chunk_create();
+		chunk = chunk_create(pool);
 		if (chunk) {
 			link_chunk(pool, chunk);
 			pool->chunk_count++;
@@ -219,7 +310,7 @@ cache__pool_put(struct pool *pool, struct frame *frame)
 {
 	struct chunk *chunk = frame->chunk;
 	uint64_t run = run_bits(frame->order, (uint32_t)(frame - chunk->frames));
-	struct chunk *surplus = NULL;
+	struct slab *surplus = NULL;
 
 	ASAN_POISON_MEMORY_REGION(frame->buffer.data, (size_t)BLOCK_BYTES << frame->order);
 
@@ -228,15 +319,14 @@ cache__pool_put(struct pool *pool, struct frame *frame)
 	unlink_chunk(pool, chunk);
 	chunk->free_blocks |= run;
 	if (chunk->free_blocks == ~UINT64_C(0) && pool->chunks[CHUNK_ORDERS]) {
-		surplus = chunk;
+		surplus = chunk_free(pool, chunk);
 		pool->chunk_count--;
 	} else {
 		link_chunk(pool, chunk);
 	}
 	mutex_unlock(&pool->lock);
 
-	if (surplus)
-		chunk_free(surplus);
+	slab_free(surplus);
 }
 
 uint64_t

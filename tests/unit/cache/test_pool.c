@@ -91,6 +91,34 @@ fills_a_chunk_before_it_makes_another(void **state)
 	cache__pool_fini(&pool);
 }
 
+/* Chunks share memory of a huge page, which goes when the last of them has gone. */
+static void
+cuts_eight_chunks_from_one_slab(void **state)
+{
+	enum { CHUNKS = 9 };
+	struct frame *frames[CHUNKS];
+	struct pool pool;
+
+	(void)state;
+	init(&pool);
+	for (uint32_t i = 0; i < CHUNKS; i++) {
+		frames[i] = take(&pool, CHUNK_BLOCKS);
+		assert_int_equal(pool.slabs == NULL, i == CHUNKS - 2); /* the first is full */
+	}
+	for (uint32_t i = 0; i < CHUNKS - 1; i++)
+		assert_ptr_equal(frames[i]->buffer.data,
+			frames[0]->buffer.data + (size_t)i * CHUNK_BLOCKS * BLOCK_BYTES);
+	assert_int_equal((uintptr_t)frames[0]->buffer.data % (CHUNK_BLOCKS * 8 * BLOCK_BYTES), 0);
+	cache__pool_put(&pool, frames[3]);
+	assert_non_null(pool.slabs);
+	frames[3] = take(&pool, CHUNK_BLOCKS); /* the one that was kept */
+	for (uint32_t i = 0; i < CHUNKS; i++)
+		cache__pool_put(&pool, frames[i]);
+	assert_int_equal(pool.chunk_count, 1);
+	cache__pool_fini(&pool);
+	assert_null(pool.slabs);
+}
+
 /* A hole beside a taken block is filled before a free run of four is broken, though that is first.
  */
 static void
@@ -168,7 +196,7 @@ has_no_frame_without_memory(void **state)
 		if (!frame)
 			assert_int_equal(pool.chunk_count, 0);
 	}
-	assert_int_equal(nth, 3); /* the chunk and its data */
+	assert_int_equal(nth, 4); /* the chunk, its slab, their data */
 	cache__pool_put(&pool, frame);
 	cache__pool_fini(&pool);
 }
@@ -179,6 +207,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(never_hands_out_a_block_twice),
 		cmocka_unit_test(fills_a_chunk_before_it_makes_another),
+		cmocka_unit_test(cuts_eight_chunks_from_one_slab),
 		cmocka_unit_test(keeps_long_runs_whole),
 		cmocka_unit_test(grows_only_as_far_as_allowed),
 		cmocka_unit_test(counts_memory_rounded_up_with_its_frames),
