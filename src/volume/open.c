@@ -342,8 +342,13 @@ init_locks(struct volume *volume)
 	err = gate_create(&volume->gate);
 	if (err)
 		goto undo_visit_left;
+	err = volume__queue_init(volume);
+	if (err)
+		goto undo_gate;
 	return 0;
 
+undo_gate:
+	gate_free(volume->gate);
 undo_visit_left:
 	condition_fini(&volume->visit_left);
 undo_condition:
@@ -513,6 +518,7 @@ volume_close(struct volume *volume)
 	cache_free(volume->cache);
 	gate_free(volume->gate);
 	condition_fini(&volume->visit_left);
+	volume__queue_fini(volume);
 	condition_fini(&volume->state_changed);
 	mutex_fini(&volume->visit_lock);
 	mutex_fini(&volume->state);

@@ -373,31 +373,6 @@ tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
 
 /* ---- Tickets --------------------------------------------------------------------------------- */
 
-/* Waits for the head of the queue. The operation's visit ends meanwhile, so that a checkpoint which
- * somebody ahead runs can release what was freed before. */
-static void
-queue_enter(struct volume *volume, struct volume_visit *visit)
-{
-	uint64_t mine;
-
-	volume_leave(volume, visit);
-	mutex_lock(&volume->state);
-	mine = volume->ticket_next++;
-	while (volume->ticket_serving != mine)
-		condition_wait(&volume->state_changed, &volume->state);
-	mutex_unlock(&volume->state);
-}
-
-static void
-queue_leave(struct volume *volume, struct volume_visit *visit)
-{
-	mutex_lock(&volume->state);
-	volume->ticket_serving++;
-	condition_wake_all(&volume->state_changed);
-	mutex_unlock(&volume->state);
-	volume_enter(volume, visit);
-}
-
 /*
  * At the head of the queue, after COP_ENOSPC, for the time numbered `tries`: two checkpoints bring
  * back what awaits release, unless an operation still looks at it; then that is waited for, before
@@ -625,19 +600,36 @@ volume__unreserve(struct volume *volume, const struct reservation *reservation,
 	space_unadmit(volume->space, reservation->blocks - taken->blocks);
 }
 
+struct admission {
+	uint64_t blocks;
+	bool emptying;
+};
+
+static bool
+try_admit(struct volume *volume, void *context)
+{
+	const struct admission *admission = context;
+
+	if (space_admit(volume->space, admission->blocks, admission->emptying) == 0)
+		return true;
+	err_clear(); /* whoever it is for asks again, with more patience */
+	return false;
+}
+
 int
 tx_admit(struct tx *tx, uint64_t data_blocks)
 {
+	struct admission admission = { .emptying = tx->emptying || tx->promise };
+	const struct request request = { .try = try_admit, .context = &admission };
 	uint64_t promised = 0;
 	int err = 0;
 
 	if (tx->promise)
 		promised = min_u64(tx->promise->data_blocks, data_blocks);
-	if (promised < data_blocks) {
-		queue_enter(tx->volume, tx->visit);
-		err = admit_at_head(
-			tx->volume, data_blocks - promised, tx->emptying || tx->promise);
-		queue_leave(tx->volume, tx->visit);
+	admission.blocks = data_blocks - promised;
+	if (promised < data_blocks && volume__queue_enter(tx->volume, tx->visit, &request)) {
+		err = admit_at_head(tx->volume, admission.blocks, admission.emptying);
+		volume__queue_leave(tx->volume, tx->visit);
 	}
 	if (err)
 		return err;
@@ -705,13 +697,14 @@ static int
 take_run(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t want_blocks,
 	struct run *out_run)
 {
+	const struct request in_person = { 0 };
 	struct volume *volume = tx->volume;
 	int err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
 
 	for (int tries = 0; err == COP_ENOSPC; tries++) {
-		queue_enter(volume, tx->visit);
+		(void)volume__queue_enter(volume, tx->visit, &in_person);
 		err = make_room_in_space(volume, tries);
-		queue_leave(volume, tx->visit);
+		volume__queue_leave(volume, tx->visit);
 		if (err)
 			return err;
 		err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
@@ -1213,6 +1206,21 @@ clear_clean_mark(struct volume *volume)
 	return volume__checkpoint_forced(volume);
 }
 
+/* What the ticket sets aside; the gate is taken for a moment. */
+static struct reservation
+worst_now(const struct tx *tx)
+{
+	struct volume *volume = tx->volume;
+	struct reservation want;
+
+	gate_enter_shared(volume->gate);
+	want = volume__worst(volume, nodes_worst(tx),
+		tx->taken.count + tx->released.count + tx->released_nodes.count);
+	want.carried = tx->carried_count;
+	gate_leave_shared(volume->gate);
+	return want;
+}
+
 /* At the head of the queue: the worst case of nodes and lists is set aside. */
 static int
 reserve_at_head(struct tx *tx, struct reservation *out_reservation)
@@ -1225,13 +1233,8 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 		struct reservation want;
 		int err;
 
-		gate_enter_shared(volume->gate);
-		want = volume__worst(volume, nodes_worst(tx),
-			tx->taken.count + tx->released.count + tx->released_nodes.count);
-		want.carried = tx->carried_count;
-		gate_leave_shared(volume->gate);
-
 		err = 0;
+		want = worst_now(tx);
 		if (!tx->is_replay)
 			err = wait_for_memory(volume, reservation_bytes(volume, &want));
 		if (err == 0)
@@ -1251,16 +1254,60 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 	}
 }
 
+struct application {
+	struct tx *tx;
+	struct reservation *out_reservation;
+};
+
+/* Is there memory for so much without a checkpoint, and nobody for whom tickets are held back? */
+static bool
+has_memory(struct volume *volume, uint64_t want_bytes)
+{
+	bool has;
+
+	mutex_lock(&volume->state);
+	has = volume->tickets_held_for == 0 && volume->failed == 0 &&
+	      (volume->newest.flags & SUPERBLOCK_CLEAN) == 0 &&
+	      !is_memory_full(volume, want_bytes) &&
+	      atomic_load(&volume->open_node_bytes) < volume->dirty_limit_bytes;
+	mutex_unlock(&volume->state);
+	return has;
+}
+
+/* A ticket for somebody else, if nothing has to be waited for. */
+static bool
+try_ticket(struct volume *volume, void *context)
+{
+	const struct application *application = context;
+	struct tx *tx = application->tx;
+	struct reservation want = worst_now(tx);
+
+	if (tx->is_replay || !has_memory(volume, reservation_bytes(volume, &want)) ||
+		!journal_admit(volume->journal, tx->entry->bytes))
+		return false;
+	if (reserve_promised(volume, &want, tx->promise, tx->emptying) != 0) {
+		err_clear(); /* whoever it is for asks again, with more patience */
+		journal_unadmit(volume->journal, tx->entry->bytes);
+		return false;
+	}
+	*application->out_reservation = want;
+	ticket_give(volume, &want);
+	return true;
+}
+
 static int
 take_ticket(struct tx *tx, struct reservation *out_reservation)
 {
+	struct application application = { .tx = tx, .out_reservation = out_reservation };
+	const struct request request = { .try = try_ticket, .context = &application };
 	struct volume *volume = tx->volume;
 	int err;
 
 	err = volume__failed(volume);
 	if (err)
 		return err;
-	queue_enter(volume, tx->visit);
+	if (!volume__queue_enter(volume, tx->visit, &request))
+		return 0;
 	err = tx->entry ? clear_clean_mark(volume) : 0;
 	if (err == 0 && tx->entry)
 		err = admit_to_journal(volume, tx->entry->bytes);
@@ -1271,7 +1318,7 @@ take_ticket(struct tx *tx, struct reservation *out_reservation)
 	}
 	if (err == 0)
 		ticket_give(volume, out_reservation);
-	queue_leave(volume, tx->visit);
+	volume__queue_leave(volume, tx->visit);
 	return err;
 }
 

@@ -8,6 +8,7 @@
  *   format.c      init
  *   open.c        finding the superblock, opening, moving a reader on, visits
  *   trees.c       trees by name, and the hooks that nodes come from
+ *   queue.c       the queue for tickets
  *   tx.c          transactions: collect, ticket, prepare, apply
  *   checkpoint.c  freeze, write, superblock, release
  *   journal_format, journal_scan, journal   batches: bytes, reading, writing
@@ -23,6 +24,11 @@
 enum {
 	VOLUME_BUCKETS = 1024,
 	SUPERBLOCK_PLACES_MAX = 4,
+};
+
+enum {
+	QUEUE_TURNS = 16, /* conditions that those in the queue are spread over */
+	QUEUE_RUN = 32,   /* requests that one thread answers before it hands over */
 };
 
 /* A tree by name. Branch trees live in their branch, all others in the table. */
@@ -101,8 +107,11 @@ struct volume {
 	/* Guarded by `state`, rank LOCK_VOLUME_STATE. */
 	struct mutex state;
 	struct condition state_changed;
-	uint64_t ticket_next;
-	uint64_t ticket_serving;
+	bool queue_has_head;         /* somebody is at the head of the queue */
+	struct waiting *queue_first; /* those behind, in their order */
+	struct waiting **queue_last;
+	uint64_t queue_count; /* of all that ever waited */
+	struct condition queue_turns[QUEUE_TURNS];
 	uint64_t tickets_given;
 	uint64_t tickets_returned;
 	uint64_t ticket_bytes;     /* nodes, at the worst, of those given and not returned */
@@ -181,6 +190,32 @@ MUST_CHECK int volume__trees_look_up(
 /* State locked, gate exclusive: gives every open tree the root that was looked up. False, and
  * nothing has changed: one was not. */
 bool volume__trees_move(struct volume *volume, uint64_t generation);
+
+/* ---- queue.c */
+
+/*
+ * What somebody wants at the head of the queue, and how the one who is there can give it to him
+ * without waiting: true when it has. NULL: he must come himself.
+ */
+struct request {
+	bool (*try)(struct volume *volume, void *context);
+	void *context;
+};
+
+/*
+ * Waits for the head of the queue, first come, first served. False: he who was there has answered
+ * the request. The operation's visit ends meanwhile, so that a checkpoint which somebody ahead runs
+ * can release what was freed before; it has begun again when this returns false.
+ */
+bool volume__queue_enter(
+	struct volume *volume, struct volume_visit *visit, const struct request *request);
+
+/* From the head: answers those behind as far as that goes, and hands over. */
+void volume__queue_leave(struct volume *volume, struct volume_visit *visit);
+
+/* All of it, for volume_open() and volume_close(). */
+MUST_CHECK int volume__queue_init(struct volume *volume);
+void volume__queue_fini(struct volume *volume);
 
 /* ---- tx.c */
 
