@@ -357,7 +357,8 @@ run_checkpoints(void *context)
 
 /* Keys in random order over a tree larger than the cache, while checkpoints freeze and write. */
 static void
-run_workers(struct world *world, uint32_t threads, const struct worker *like, bool with_checkpoints)
+run_workers(struct world *world, uint32_t threads, const struct worker *like, bool with_checkpoints,
+	struct journal_stats *out_stats)
 {
 	struct worker workers[8];
 	struct checkpointer checkpointer = { .world = world };
@@ -397,6 +398,7 @@ run_workers(struct world *world, uint32_t threads, const struct worker *like, bo
 		assert_in_range(workers[i].dirty_bytes_max, 0, world->cache_bytes / 2);
 	volume_enter(world->volume, &world->visit);
 	assert_int_equal(volume_checkpoint(world->volume), 0);
+	*out_stats = journal_stats(world->volume->journal);
 	world_reopen(world);
 	for (uint32_t i = 0; i < threads; i++) {
 		for (uint32_t k = 0; k < like->keys; k++)
@@ -415,9 +417,10 @@ threads_with_small_transactions_and_a_small_cache(void **state)
 	(void)state;
 	for (int with_checkpoints = 0; with_checkpoints < 2; with_checkpoints++) {
 		struct world world = { .cache_bytes = COP_CACHE_BYTES_MIN };
+		struct journal_stats stats;
 
 		world_format(&world, 256 << 20, 16384);
-		run_workers(&world, 4, &like, with_checkpoints);
+		run_workers(&world, 4, &like, with_checkpoints, &stats);
 		world_end(&world);
 	}
 }
@@ -431,9 +434,29 @@ threads_with_large_transactions_wait_for_memory(void **state)
 	(void)state;
 	for (int with_checkpoints = 0; with_checkpoints < 2; with_checkpoints++) {
 		struct world world = { .cache_bytes = COP_CACHE_BYTES_MIN };
+		struct journal_stats stats;
 
 		world_format(&world, 64 << 20, 4096);
-		run_workers(&world, 8, &like, with_checkpoints);
+		run_workers(&world, 8, &like, with_checkpoints, &stats);
+		world_end(&world);
+	}
+}
+
+/* The journal is full again and again: who is at the head makes checkpoints, those behind wait. */
+static void
+threads_with_a_small_journal_wait_for_room_in_it(void **state)
+{
+	const struct worker like = { .keys = 200, .steps = 60, .messages = 32 };
+
+	(void)state;
+	for (int with_checkpoints = 0; with_checkpoints < 2; with_checkpoints++) {
+		struct world world = { .cache_bytes = COP_CACHE_BYTES_MIN };
+		struct journal_stats stats;
+
+		world_format(&world, 8 << 20, 4096);
+		run_workers(&world, 4, &like, with_checkpoints, &stats);
+		if (!with_checkpoints)
+			assert_true(stats.held_back > 0);
 		world_end(&world);
 	}
 }
@@ -541,7 +564,7 @@ main(void)
 		cmocka_unit_test(settling_waits_for_no_visit),
 		cmocka_unit_test(threads_with_small_transactions_and_a_small_cache),
 		cmocka_unit_test(threads_with_large_transactions_wait_for_memory),
-
+		cmocka_unit_test(threads_with_a_small_journal_wait_for_room_in_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
