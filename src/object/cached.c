@@ -47,6 +47,7 @@ struct window {
 	uint64_t first;  /* blocks [first, end) that it tells of; what no piece covers is a hole */
 	uint64_t end;
 	uint32_t count;
+	size_t inline_bytes;    /* of `content` */
 	const uint8_t *content; /* NULL: not inline */
 	const struct piece *pieces;
 	const uint64_t *checksums;
@@ -112,6 +113,19 @@ find_piece(const struct window *window, uint64_t block)
 	return &pieces[low - 1];
 }
 
+/* What is dirty may go on where the record's bytes end; in between there are zeros. */
+static void
+copy_inline(const struct window *window, uint64_t offset, uint8_t *buffer, size_t bytes)
+{
+	size_t part = 0;
+
+	if (offset < window->inline_bytes)
+		part = min_u64(bytes, window->inline_bytes - offset);
+	if (part > 0)
+		memcpy(buffer, window->content + offset, part);
+	memset(buffer + part, 0, bytes - part);
+}
+
 /* Bytes [from, from + bytes) of one block that the window covers. False: not in memory. */
 static bool
 copy_from_block(const struct window *window, uint32_t slot, uint64_t block, size_t from,
@@ -122,8 +136,7 @@ copy_from_block(const struct window *window, uint32_t slot, uint64_t block, size
 	uint64_t index;
 
 	if (window->content) {
-		/* The whole of the content; the length was looked at. */
-		memcpy(buffer, window->content + block * BLOCK_BYTES + from, bytes);
+		copy_inline(window, block * BLOCK_BYTES + from, buffer, bytes);
 		return true;
 	}
 	piece = find_piece(window, block);
@@ -160,12 +173,19 @@ look(struct cop_object *object, uint32_t slot, uint64_t offset, uint8_t *buffer,
 
 	if (!window)
 		return LOOK_MISSED;
-	end = max_u64(offset, min_u64(offset + bytes, window->length));
+	end = min_u64(offset + bytes, pages_length(&object->pages, window->length));
+	end = max_u64(offset, end);
 	while (at < end) {
 		uint64_t block = at / BLOCK_BYTES;
 		size_t from = at % BLOCK_BYTES;
 		size_t part = min_u64(end - at, BLOCK_BYTES - from);
+		const struct buffer *page = pages_find(&object->pages, block);
 
+		if (page) {
+			memcpy(buffer + (at - offset), page->data + from, part);
+			at += part;
+			continue;
+		}
 		if (!window_covers(window, block)) {
 			window = find_window(object, version, block);
 			if (!window)
@@ -309,6 +329,7 @@ window_of_inline(struct cop_volume *volume, const struct record *record)
 	if (bytes > 0)
 		memcpy(content, record->content.data, bytes);
 	window->content = content;
+	window->inline_bytes = bytes;
 	window->length = min_u64(record->length, bytes);
 	window->end = CACHED_REGION_BLOCKS;
 	return window;

@@ -8,12 +8,15 @@
  * atomic pointers. A window says what the content was at one *version* of the object, its length
  * with it. The version moves, under the exclusive gate, with every change that is applied. A read
  * enters an epoch, reads the version, takes windows of just that version, copies bytes out of
- * buffers that it looks up by address and checksum, and reads the version again. If it has moved,
- * the read begins anew, and the third time goes the way that descends the trees.
+ * pages that are not written back, or else out of buffers that it looks up by address and checksum,
+ * and reads the version again. If it has moved, the read begins anew, and the third time goes the
+ * way that descends the trees. [A page that goes after its transaction was applied is not found,
+ * and in a window of the version before there is a hole.]
  *
  * Promises
- *   - What a read returns is what the content was at one moment between its beginning and its end.
- *     Length and map are of the same version: an old length never meets a new map.
+ *   - Every block that a read returns is what it was at one moment between its beginning and its
+ *     end; so is all of it, unless a buffered write was under way. Length and map are of the same
+ *     version: an old length never meets a new map.
  *   - Windows stay within a share of the cache's limit, and count against it.
  *   - A miss costs no more than a fixed part of the read that missed: windows are built from the
  *     credit that misses bring.

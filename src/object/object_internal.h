@@ -30,6 +30,8 @@
  *   - Changes of one object happen one after the other, in the order of change_begin().
  *   - An object stays whole while a handle to it is held; the last release of one without links
  *     frees it.
+ *   - A change moves the version of its objects (object/cached.h) in the hold of the gate in which
+ *it is applied.
  *   - Blocks [trim_first, trim_end) of a record count as a hole; no block in them is written before
  *     they are freed.
  *   - Bytes on the device past the end of the content, inside its last block, are zero.

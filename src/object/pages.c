@@ -7,12 +7,14 @@
  *
  * What a reader may still look at is not freed: it is *retired*, and when enough has come together,
  * or the object has become clean, the gate of the pages is passed once, exclusively; whoever looked
- * is through then.
+ * is through then. Readers that pass no gate are inside an epoch of the cache instead: memory of
+ * pages is the cache's, which sees to that itself, and nodes go the same way.
  */
 
 #include "object/pages_internal.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 enum {
@@ -24,6 +26,7 @@ enum {
 };
 
 struct pages_node {
+	struct epoch_item retired;
 	struct pages_node *older; /* every node of the tree, for freeing */
 	uint32_t shift;           /* of the block number: which slot */
 	_Atomic(void *) slots[SLOTS];
@@ -278,6 +281,13 @@ retire(struct pages *pages, struct buffer *page)
 }
 
 static void
+free_node(void *context, struct epoch_item *item)
+{
+	(void)context;
+	free((uint8_t *)item - offsetof(struct pages_node, retired));
+}
+
+static void
 free_retired(struct cop_object *object, bool with_nodes)
 {
 	struct pages *pages = &object->pages;
@@ -298,7 +308,8 @@ free_retired(struct cop_object *object, bool with_nodes)
 		struct pages_node *node = pages->nodes;
 
 		pages->nodes = node->older;
-		free(node);
+		node->retired.free = free_node;
+		epoch_retire(cache_epoch(volume_cache(volume->volume)), &node->retired);
 	}
 }
 
@@ -353,9 +364,10 @@ pages_publish(struct cop_object *object, struct segment *segment, uint64_t first
 	segment->length = length;
 	segment->modified_ns = now_ns;
 	segment->keeps_times = false;
+	/* Who sees the length must see that there are pages. */
+	atomic_fetch_add(&pages->count, added);
 	atomic_store(&pages->length, length);
 	atomic_store(&pages->modified_ns, now_ns);
-	atomic_fetch_add(&pages->count, added);
 	atomic_fetch_add(&object->volume->dirty_pages, added);
 	if (pages->retired_count >= RETIRED_MAX)
 		free_retired(object, false);

@@ -70,7 +70,8 @@ struct pages {
 void pages_enter(struct cop_volume *volume);
 void pages_leave(struct cop_volume *volume);
 
-/* The page of a block: BLOCK_BYTES at `data`. NULL: it is not dirty. */
+/* The page of a block: BLOCK_BYTES at `data`. NULL: it is not dirty. Inside an epoch of the cache
+ * it can be looked at without pages_enter(), and not be pinned. */
 struct buffer *pages_find(const struct pages *pages, uint64_t block);
 
 /* The length of the object, when its record says `recorded`. */
