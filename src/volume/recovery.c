@@ -198,6 +198,12 @@ for_each_tx(struct volume *volume, const struct recovery *recovery, const struct
 	return err;
 }
 
+static int
+make_durable(struct volume *volume)
+{
+	return planted(PLANT_OPEN_WITHOUT_FLUSH) ? 0 : device_flush(volume->dev);
+}
+
 /* ---- Secure ---------------------------------------------------------------------------------- */
 
 struct rewrite {
@@ -283,7 +289,7 @@ secure(struct volume *volume, const struct recovery *recovery)
 	if (err == 0)
 		err = for_each_tx(volume, recovery, &pass);
 	free(rewrite.buffer);
-	return err ? err : device_flush(volume->dev);
+	return err ? err : make_durable(volume);
 }
 
 /* ---- Open ------------------------------------------------------------------------------------ */
@@ -357,6 +363,8 @@ begin_epoch(struct volume *volume, const struct recovery *recovery, uint64_t epo
 	}
 	memcpy(header.uuid, recovery->region.uuid, sizeof header.uuid);
 	header.sequence = max_u64(chain->highest_sequence + 1, chain->end.sequence);
+	if (planted(PLANT_EPOCH_NOT_COMPARED))
+		header.sequence = chain->end.sequence;
 	header.position = at.position;
 	header.previous_epoch = after.epoch;
 	header.previous_sequence = after.sequence - 1;
@@ -374,7 +382,7 @@ begin_epoch(struct volume *volume, const struct recovery *recovery, uint64_t epo
 	}
 	free(block);
 	if (err == 0)
-		err = device_flush(volume->dev);
+		err = make_durable(volume);
 	if (err)
 		return err;
 	*out_end = (struct journal_place){

@@ -4,7 +4,9 @@
  * a violation is named, workload.h for what is done.
  *
  *   crash [--seconds N] [--states N] [--seed S] [--jobs N] [--violations N] [--workload W]
- *         [--lose-writes] [--late] [--replay 'SCENARIO']
+ *         [--kind KIND] [--fault FAULT] [--late] [--replay 'SCENARIO']
+ *
+ * KIND is pair, random or laps, and a FAULT strikes every random workload.
  *
  * It ends when that many seconds have passed or that many distinct states were seen, whichever is
  * first. The last line is `N distinct states, N violations`; exit status 1 with a violation.
@@ -30,8 +32,9 @@ enum {
 	PLACES = 1 << 26, /* of the set of states: half a gigabyte of address space */
 	RUNS_MAX = 300,
 	SAMPLES = 100,
-	PROBES_IN_1000 = 100,
-	FAULT_CALLS = 400, /* writes or changing calls among which a fault strikes */
+	PROBES_IN_1000 = 200,
+	FAULT_CALLS = 400,  /* writes or changing calls among which a fault strikes */
+	FAULT_FLUSHES = 40, /* and flushes */
 	FAULT_BLOCKS = 2048,
 	USAGE = 2,
 };
@@ -41,9 +44,10 @@ struct settings {
 	uint64_t states;  /* 0: no limit */
 	uint64_t seed;
 	uint64_t jobs;
-	uint64_t violations_max; /* ends after that many, 0: no limit */
-	bool lose_writes;        /* only random workloads, each with a lost write */
-	bool is_late;            /* only workloads whose writes go through pages */
+	uint64_t violations_max;   /* ends after that many, 0: no limit */
+	const char *kind;          /* only workloads of this kind */
+	enum scenario_fault fault; /* in every random one */
+	bool is_late;              /* only workloads whose writes go through pages */
 	const char *workload;
 	const char *replay;
 };
@@ -121,8 +125,9 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 	scenario->seed = settings->seed;
 	if (settings->workload)
 		snprintf(scenario->workload, sizeof scenario->workload, "%s", settings->workload);
-	else if (settings->lose_writes)
-		snprintf(scenario->workload, sizeof scenario->workload, "random.%" PRIu64, number);
+	else if (settings->kind)
+		snprintf(scenario->workload, sizeof scenario->workload, "%s.%" PRIu64,
+			settings->kind, number);
 	else
 		workload_name(
 			number, settings->seed, scenario->workload, sizeof scenario->workload);
@@ -131,13 +136,16 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 		settings->is_late)
 		return;
 	rng_seed(&rng, settings->seed ^ number);
-	scenario->fault =
-		settings->lose_writes ? FAULT_LOSE : faults[rng_below(&rng, ARRAY_COUNT(faults))];
+	scenario->fault = faults[rng_below(&rng, ARRAY_COUNT(faults))];
+	if (settings->fault)
+		scenario->fault = settings->fault;
 	if (scenario->fault == FAULT_NONE) {
 		scenario->is_late = rng_below(&rng, 2) == 0;
 		return;
 	}
-	scenario->fault_call = 1 + rng_below(&rng, FAULT_CALLS);
+	scenario->fault_call =
+		1 +
+		rng_below(&rng, scenario->fault == FAULT_FAIL_FLUSH ? FAULT_FLUSHES : FAULT_CALLS);
 	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
 }
 
@@ -284,7 +292,8 @@ parse_options(int argc, char **argv, struct settings *settings)
 		{ "seed", required_argument, NULL, 'r' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "violations", required_argument, NULL, 'v' },
-		{ "lose-writes", no_argument, NULL, 'l' },
+		{ "kind", required_argument, NULL, 'k' },
+		{ "fault", required_argument, NULL, 'f' },
 		{ "late", no_argument, NULL, 'b' },
 		{ "workload", required_argument, NULL, 'w' },
 		{ "replay", required_argument, NULL, 'p' },
@@ -309,8 +318,11 @@ parse_options(int argc, char **argv, struct settings *settings)
 		case 'v':
 			good = good && parse_number(optarg, &settings->violations_max);
 			break;
-		case 'l':
-			settings->lose_writes = true;
+		case 'k':
+			settings->kind = optarg;
+			break;
+		case 'f':
+			good = good && scenario_fault_of(optarg, &settings->fault);
 			break;
 		case 'b':
 			settings->is_late = true;
@@ -336,9 +348,8 @@ main(int argc, char **argv)
 
 	if (!parse_options(argc, argv, &settings)) {
 		fputs("usage: crash [--seconds N] [--states N] [--seed S] [--jobs N]\n"
-		      "             [--violations N] [--workload W] [--lose-writes] [--late] "
-		      "[--replay "
-		      "SCENARIO]\n",
+		      "             [--violations N] [--workload W] [--kind KIND] [--fault FAULT]\n"
+		      "             [--late] [--replay SCENARIO]\n",
 			stderr);
 		return USAGE;
 	}

@@ -23,14 +23,30 @@ is_slot(const struct geometry *geometry, uint64_t addr)
 	return false;
 }
 
-bool
-hit_is_allocation(uint64_t addr, uint64_t blocks)
+static struct geometry
+world_geometry(void)
 {
 	struct geometry geometry;
 	int err = geometry_init(&geometry, VOLUME_BLOCKS, geometry_ag_blocks(VOLUME_BLOCKS),
 		WORLD_JOURNAL_BYTES / BLOCK_BYTES);
 
 	assert(err == 0);
+	return geometry;
+}
+
+uint64_t
+hit_draw_journal(struct rng *rng)
+{
+	struct geometry geometry = world_geometry();
+
+	return geometry_journal(&geometry) + rng_below(rng, geometry.journal_blocks);
+}
+
+bool
+hit_is_allocation(uint64_t addr, uint64_t blocks)
+{
+	struct geometry geometry = world_geometry();
+
 	for (uint64_t i = 0; i < blocks; i++) {
 		if (is_slot(&geometry, addr + i))
 			return true;

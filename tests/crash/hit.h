@@ -2,13 +2,14 @@
 #define COPPICE_TESTS_HIT_H
 
 /*
- * hit: what a fault of the medium has struck, on a volume of the usual format and WORLD_BYTES.
+ * hit: what a fault of the medium strikes, on a volume of the usual format and WORLD_BYTES.
  *
  * A block of the allocation tree that cannot be read closes its groups to allocation: after such a
  * fault, and no other, a volume may be full that is not.
  */
 
 #include "base/err.h"
+#include "base/random.h"
 #include "device/sim.h"
 
 #include <stdbool.h>
@@ -19,5 +20,8 @@ bool hit_is_allocation(uint64_t addr, uint64_t blocks);
 
 /* Has a write of the allocation tree been lost, or one that went elsewhere struck it? */
 bool hit_has_allocation(struct sim_medium *medium);
+
+/* A block of the journal. */
+uint64_t hit_draw_journal(struct rng *rng);
 
 #endif

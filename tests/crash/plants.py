@@ -10,8 +10,31 @@ import os
 import subprocess
 import sys
 
-# A stale node is met only where a write was lost.
-PLANTS = {1: [], 2: [], 3: [], 4: ["--lose-writes"], 5: []}
+# Where each is met soonest: a stale node where a write was lost, a swallowed error after a flush that
+# failed, what concerns the journal's room and its marks where it goes round.
+RANDOM = ["--kind", "random"]
+LAPS = ["--kind", "laps"]
+PLANTS = {
+    1: [],
+    2: [],
+    3: [],
+    4: [*RANDOM, "--fault", "lose"],
+    5: [],
+    6: LAPS,
+    7: LAPS,
+    8: [],
+    9: LAPS,
+    10: LAPS,
+    11: [*RANDOM, "--fault", "failflush"],
+    12: [],
+    13: RANDOM,
+    14: [*RANDOM, "--fault", "failflush"],
+    15: [],
+    16: [],
+    17: LAPS,
+    18: [],
+    19: [],
+}
 SEED = "1"
 
 

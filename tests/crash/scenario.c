@@ -10,6 +10,18 @@ static const char *const fault_name[] = { "none", "lose", "misdirect", "power", 
 	"failflush" };
 static const char *const probe_name[] = { "none", "flip", "fallback", "kill" };
 
+bool
+scenario_fault_of(const char *name, enum scenario_fault *out_fault)
+{
+	for (size_t i = 1; i < ARRAY_COUNT(fault_name); i++) {
+		if (strcmp(name, fault_name[i]) != 0)
+			continue;
+		*out_fault = (enum scenario_fault)i;
+		return true;
+	}
+	return false;
+}
+
 void
 scenario_print(const struct scenario *scenario, char out[SCENARIO_TEXT_BYTES])
 {

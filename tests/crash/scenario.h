@@ -59,6 +59,9 @@ enum { SCENARIO_TEXT_BYTES = 2 * ENUMERATE_TEXT_BYTES + 512 };
 
 void scenario_print(const struct scenario *scenario, char out[SCENARIO_TEXT_BYTES]);
 
+/* By its name in a scenario; false: there is none. */
+bool scenario_fault_of(const char *name, enum scenario_fault *out_fault);
+
 /* COP_EINVAL. */
 MUST_CHECK int scenario_parse(const char *text, struct scenario *out_scenario);
 

@@ -237,16 +237,18 @@ is_zero_block(const uint8_t *block)
 	return block[0] == 0 && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0;
 }
 
-/* A block with something in it. */
+/* A block with something in it, every other time one of the journal. */
 static int
 draw_block(struct trial *trial, struct sim_medium *medium, uint64_t *out_addr)
 {
 	uint8_t block[BLOCK_BYTES];
+	const bool in_journal = rng_below(&trial->rng, 2) == 0;
 	uint64_t addr = 0;
 	int err = 0;
 
 	for (int i = 0; i < PEEKS_MAX; i++) {
-		addr = rng_below(&trial->rng, WORLD_BYTES / BLOCK_BYTES);
+		addr = in_journal ? hit_draw_journal(&trial->rng)
+				  : rng_below(&trial->rng, WORLD_BYTES / BLOCK_BYTES);
 		err = sim_peek(medium, addr, block);
 		if (err || !is_zero_block(block))
 			break;
@@ -340,7 +342,8 @@ draw_probe(struct trial *trial)
 		return PROBE_NONE;
 	if (has_failure(trial))
 		return PROBE_KILL;
-	if (rng_below(&trial->rng, 1000) >= trial->options->probes_in_1000)
+	if (rng_below(&trial->rng, 1000) >= trial->options->probes_in_1000 &&
+		!workload_is_rarely_cut(trial->workload))
 		return PROBE_NONE;
 	return probes[rng_below(&trial->rng, ARRAY_COUNT(probes))];
 }

@@ -605,6 +605,12 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 }
 
 bool
+workload_is_rarely_cut(const struct workload *workload)
+{
+	return workload->kind == LAPS;
+}
+
+bool
 workload_is_cut(const struct workload *workload)
 {
 	return workload->kind != LAPS || workload->done % LAPS_WINDOW < LAPS_CUT;

@@ -33,6 +33,7 @@ bool workload_next(struct workload *workload, struct oracle *model, struct op *o
 
 /* Is the power to be cut in the operation that workload_next() gave last? */
 bool workload_is_cut(const struct workload *workload);
+bool workload_is_rarely_cut(const struct workload *workload); /* laps: each cut is worth a lot */
 
 /* The name of workload `number`: all pairs, shuffled, with random ones among them and after them.
  */
