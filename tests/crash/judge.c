@@ -77,10 +77,10 @@ check_medium(struct judging *judging, struct sim_medium *medium, struct enumerat
 	return true;
 }
 
-/* The state that the volume shows; false: none that it may. */
+/* The state that the volume shows, `first` or a later one; false: none of them. */
 static bool
-find_state(
-	struct judging *judging, struct world *world, struct enumerate_run *run, size_t *out_state)
+find_state(struct judging *judging, size_t first, struct world *world, struct enumerate_run *run,
+	size_t *out_state)
 {
 	struct snapshot *found = NULL;
 	char newest[256] = "";
@@ -91,9 +91,9 @@ find_state(
 		enumerate_blame(run, "reading the volume: %s", cop_error_text());
 		return false;
 	}
-	for (size_t state = judging->what->last + 1; state-- > judging->what->first;) {
+	for (size_t state = judging->what->last + 1; state-- > first;) {
 		if (judging->what->scenario->is_late &&
-			late_matches(judging->what->history, judging->what->first, state, found)) {
+			late_matches(judging->what->history, first, state, found)) {
 			snapshot_free(found);
 			*out_state = state;
 			return true;
@@ -107,8 +107,8 @@ find_state(
 		if (state == judging->what->last)
 			snprintf(newest, sizeof newest, "%s", why);
 	}
-	enumerate_blame(run, "no state from %zu to %zu: %s; and %s", judging->what->first,
-		judging->what->last, why, newest);
+	enumerate_blame(run, "no state from %zu to %zu: %s; and %s", first, judging->what->last,
+		why, newest);
 	snapshot_free(found);
 	return false;
 }
@@ -310,7 +310,7 @@ judge_open_volume(struct judging *judging, struct world *world, struct sim_mediu
 	struct enumerate_run *run)
 {
 	size_t state = 0;
-	bool sound = find_state(judging, world, run, &state);
+	bool sound = find_state(judging, judging->what->first, world, run, &state);
 
 	if (!enumerate_settle(run) && !judging->what->is_replay) {
 		world_abandon(world);
@@ -336,7 +336,8 @@ has_write_fault(const struct scenario *scenario)
 	return scenario->fault == FAULT_LOSE || scenario->fault == FAULT_MISDIRECT;
 }
 
-/* The damage has cost durable work, and writing was refused: what is left can be read. */
+/* The damage has cost durable work, and writing was refused: what is left, from the newest
+ * checkpoint on, can be read. */
 static bool
 judge_for_reading(struct judging *judging, struct sim_medium *medium,
 	const struct world_options *options, struct enumerate_run *run)
@@ -351,7 +352,7 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 		enumerate_blame(run, "opening for reading: %s", cop_error_text());
 		return false;
 	}
-	sound = find_state(judging, &world, run, &state);
+	sound = find_state(judging, judging->what->history->first, &world, run, &state);
 	world_abandon(&world);
 	return sound;
 }

@@ -17,6 +17,7 @@ enum {
 	PEEKS_MAX = 200,
 	CUTS_AFTER_FAULT = 400, /* calls in which the effect of a fault is looked for */
 	SYNCS_KEPT = 3,
+	STATES_KEPT = 300, /* more than a period of the journal holds */
 };
 
 /*
@@ -497,7 +498,9 @@ run_next(struct trial *trial, struct sim_medium *medium, int *out_err)
 		trial->is_capturing = true;
 	}
 	*out_err = judge_cuts(trial);
-	history_forget(&trial->history, trial->acknowledged[SYNCS_KEPT - 1]);
+	if (trial->history.count > STATES_KEPT)
+		history_forget(&trial->history, min_u64(trial->acknowledged[SYNCS_KEPT - 1],
+							trial->history.count - STATES_KEPT));
 	if (trial->cuts_since_fault > CUTS_AFTER_FAULT)
 		return false;
 	return *out_err == 0 && !trial->options->is_over(trial->options->context);
