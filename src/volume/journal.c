@@ -186,7 +186,8 @@ journal_admit(struct journal *journal, uint32_t bytes)
 	mutex_lock(&journal->lock);
 	unwritten = unwritten_blocks_locked(journal, bytes);
 	has_room = journal->head - journal->tail + unwritten + slack <= region &&
-		   journal->head - journal->period + unwritten <= (region - slack) / PERIODS;
+		   (planted(PLANT_TRIM_TOO_SOON) || journal->head - journal->period + unwritten <=
+							    (region - slack) / PERIODS);
 	if (has_room) {
 		journal->admitted_bytes += bytes;
 		journal->admitted_blocks += batch_blocks(bytes);

@@ -14,6 +14,8 @@ enum {
 	SHAPE_COUNT_MAX = 128,
 	RANDOM_EVERY = 4,
 	FULL_EVERY = 3,
+	FILL_OPS = 26,
+	FILL_BYTES = 256 << 10,
 	LAPS_EVERY = 4, /* of those that are not pairs */
 	LAPS_OPS = 3000,
 	LAPS_WINDOW = 256, /* operations, of which the first few have their calls cut */
@@ -366,7 +368,7 @@ static const struct weight weights[] = {
 	{ OP_LET_GO, 2 },
 	{ OP_SYNC, 14 },
 	{ OP_SETTLE, 1 },
-	{ OP_POLL, 2 },
+	{ OP_POLL, 8 },
 };
 
 /* What goes through the journal fast: little is changed, and most of it without data. */
@@ -577,11 +579,14 @@ draw_lap_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_
 		out_op->bytes = 1 + out_op->bytes % 300;
 }
 
-/* Free space gets scarce: what replay allocates comes close to what the journal names. */
+/*
+ * Free space gets scarce, piece by piece until no more is given: what replay allocates comes close
+ * to what the journal names.
+ */
 static void
-draw_filling(struct rng *rng, struct op *out_op)
+draw_filling(size_t index, struct op *out_op)
 {
-	*out_op = (struct op)PREALLOCATE("/extents", 0, (4 << 20) + rng_below(rng, 7 << 18), 1);
+	*out_op = (struct op)PREALLOCATE("/extents", index * FILL_BYTES, FILL_BYTES, 1);
 }
 
 bool
@@ -597,8 +602,8 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 		*out_op = workload->ops[index];
 	else if (workload->kind == LAPS)
 		draw_lap_op(&workload->rng, model, index, out_op);
-	else if (workload->is_full && index == 0)
-		draw_filling(&workload->rng, out_op);
+	else if (workload->is_full && index < FILL_OPS)
+		draw_filling(index, out_op);
 	else
 		workload_draw(&workload->rng, model, out_op);
 	return true;
