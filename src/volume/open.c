@@ -411,11 +411,11 @@ fall_back(struct volume *volume, struct recovery *recovery, int why)
 }
 
 /*
- * The newest checkpoint. A writer beside a reader may overwrite what that is about to look at; then
- * there is a newer one.
+ * The newest checkpoint, or the one before it. A writer beside a reader may overwrite what that is
+ * about to look at; then there is a newer one.
  */
 static int
-open_newest(struct volume *volume, struct recovery *recovery)
+open_newest(struct volume *volume, bool from_previous, struct recovery *recovery)
 {
 	uint64_t tried = 0;
 	int err = 0;
@@ -441,6 +441,9 @@ open_newest(struct volume *volume, struct recovery *recovery)
 			err = volume__recovery_read(volume, false, recovery);
 		if (err)
 			return err;
+		if (from_previous)
+			return fall_back(volume, recovery,
+				fail(COP_ENOSPC, "no room to replay the journal"));
 		err = open_checkpoint(volume, recovery);
 		if (err_is_damage(err))
 			err = fall_back(volume, recovery, err);
@@ -450,8 +453,9 @@ open_newest(struct volume *volume, struct recovery *recovery)
 	return err;
 }
 
-int
-volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
+static int
+open_from(struct device *dev, const struct volume_options *options, bool from_previous,
+	struct volume **out_volume)
 {
 	struct volume *volume = calloc(1, sizeof *volume);
 	struct recovery recovery = { 0 };
@@ -480,7 +484,7 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	if (err)
 		goto out;
 	volume->dirty_limit_bytes = options->cache_bytes / 4;
-	err = open_newest(volume, &recovery);
+	err = open_newest(volume, from_previous, &recovery);
 	if (err == 0)
 		err = volume__recover(volume, &recovery);
 	if (err)
@@ -500,6 +504,25 @@ out:
 	volume__recovery_fini(&recovery);
 	volume_close(volume);
 	return err;
+}
+
+/*
+ * Where damage has closed the newest allocation tree, nothing can be replayed on it. The one of the
+ * predecessor lies elsewhere, and with the journal since leads to the same state.
+ */
+int
+volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
+{
+	char text[256];
+	int err = open_from(dev, options, false, out_volume);
+
+	if (err != COP_ENOSPC)
+		return err;
+	(void)snprintf(text, sizeof text, "%s", err_text());
+	if (open_from(dev, options, true, out_volume) != 0)
+		return fail(err, "%s", text);
+	err_clear();
+	return 0;
 }
 
 void

@@ -385,6 +385,8 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	err = world_open(&world, medium, &options);
 	if (err_is_damage(err) && judging->what->may_refuse) {
 		sound = judge_for_reading(judging, medium, &options, run);
+	} else if (err == COP_ENOSPC && judging->what->hits_allocation) {
+		sound = true; /* nothing can be replayed where every group is closed */
 	} else if (err) {
 		enumerate_blame(run, "recovery: %s", cop_error_text());
 		sound = false;
