@@ -15,6 +15,7 @@
 #include "crash/trial.h"
 
 #include "base/num.h"
+#include "crash/hit.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -34,7 +35,8 @@ enum {
 	SAMPLES = 100,
 	PROBES_IN_1000 = 200,
 	FAULT_CALLS = 400,  /* writes or changing calls among which a fault strikes */
-	FAULT_FLUSHES = 40, /* and flushes */
+	FAULT_FLUSHES = 40, /* flushes */
+	FAULT_BEHIND = 80,  /* and writes behind the journal */
 	FAULT_BLOCKS = 2048,
 	USAGE = 2,
 };
@@ -147,6 +149,13 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 		1 +
 		rng_below(&rng, scenario->fault == FAULT_FAIL_FLUSH ? FAULT_FLUSHES : FAULT_CALLS);
 	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
+	/* Most writes are the journal's: every other lost one is none of them. */
+	if (scenario->fault == FAULT_LOSE && rng_below(&rng, 2)) {
+		scenario->fault_call = 1 + rng_below(&rng, FAULT_BEHIND);
+		scenario->fault_addr = hit_behind_journal();
+	} else if (scenario->fault == FAULT_LOSE) {
+		scenario->fault_addr = 0;
+	}
 }
 
 static struct trial_options

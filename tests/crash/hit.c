@@ -42,6 +42,14 @@ hit_draw_journal(struct rng *rng)
 	return geometry_journal(&geometry) + rng_below(rng, geometry.journal_blocks);
 }
 
+uint64_t
+hit_behind_journal(void)
+{
+	struct geometry geometry = world_geometry();
+
+	return geometry_journal(&geometry) + geometry.journal_blocks;
+}
+
 bool
 hit_is_allocation(uint64_t addr, uint64_t blocks)
 {

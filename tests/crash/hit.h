@@ -24,4 +24,7 @@ bool hit_has_allocation(struct sim_medium *medium);
 /* A block of the journal. */
 uint64_t hit_draw_journal(struct rng *rng);
 
+/* The first block after it. */
+uint64_t hit_behind_journal(void);
+
 #endif

@@ -27,7 +27,6 @@ PLANTS = {
     10: LAPS,
     11: [*RANDOM, "--fault", "failflush"],
     12: [],
-    13: RANDOM,
     14: [*RANDOM, "--fault", "failflush"],
     15: [],
     16: [],

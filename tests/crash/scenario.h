@@ -8,7 +8,7 @@
  *
  *   workload, seed   what was done; see workload.h
  *   fault            in the device while it ran:
- *                      lose:N         the N-th write was lost
+ *                      lose:N:A       the N-th write at or behind block A was lost
  *                      misdirect:N:A  the N-th write went to block A
  *                      power:N        the power failed in the middle of changing call N + 1
  *                      failwrite:N    the N-th write failed

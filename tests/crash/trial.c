@@ -532,6 +532,10 @@ add_fault(const struct scenario *scenario, struct sim_medium *medium)
 		return 0;
 	case FAULT_LOSE:
 		fault.kind = SIM_LOSE_WRITE;
+		if (scenario->fault_addr > 0) {
+			fault.addr = scenario->fault_addr;
+			fault.blocks = WORLD_BYTES / BLOCK_BYTES - scenario->fault_addr;
+		}
 		return sim_add_fault(medium, &fault);
 	case FAULT_MISDIRECT:
 		fault.kind = SIM_MISDIRECT_WRITE;

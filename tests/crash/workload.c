@@ -367,7 +367,7 @@ static const struct weight weights[] = {
 	{ OP_WRITE_HELD, 4 },
 	{ OP_LET_GO, 2 },
 	{ OP_SYNC, 14 },
-	{ OP_SETTLE, 1 },
+	{ OP_SETTLE, 4 },
 	{ OP_POLL, 8 },
 };
 
