@@ -3,13 +3,12 @@
  *
  *   read      the chain of batches from the predecessor's tail, what of it was durable, whether
  *             anything was lost to damage, whether the data above is there
- *   secure    what is to be replayed and was not known durable is written again, with identical
- *             bytes, and flushed. [A device may have forgotten what a failed flush should have
- *             saved, while its cache still reads back; the next flush "succeeds".]
- *   open      an opening batch begins a new epoch at the stop, durable before anything else
- *   claim     every run that the chain names is set aside. [Else a node shadowed in replay takes
- *             the block where a later message's data lies.]
- *   replay    exactly once, from the trees of the newest superblock
+ *   secure    the superblock, and what is to be replayed and was not known durable, is written
+ *             again, with identical bytes, and flushed. [A device may have forgotten what a failed
+ * flush should have saved, while its cache still reads back; the next flush "succeeds".] open an
+ * opening batch begins a new epoch at the stop, durable before anything else claim     every run
+ * that the chain names is set aside. [Else a node shadowed in replay takes the block where a later
+ * message's data lies.] replay    exactly once, from the trees of the newest superblock
  *
  * A crash anywhere in it starts over, and gives the same state: the batches are still there, the
  * trees have not changed on the device. An opening for reading does without secure and open.
@@ -263,9 +262,23 @@ rewrite_batches(struct rewrite *rewrite, const struct recovery *recovery, size_t
 	return err;
 }
 
-/* Step 4: what was accepted, though nobody knew it to be durable. */
+/* The superblock that all of it goes on from may have been forgotten as well. */
 static int
-secure(struct volume *volume, const struct recovery *recovery)
+rewrite_superblock(struct volume *volume)
+{
+	uint8_t *blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
+	int err;
+
+	if (!blocks)
+		return fail(COP_ENOMEM, "superblock");
+	err = volume__write_superblock(volume->dev, &volume->geometry, &volume->newest, blocks);
+	free(blocks);
+	return err;
+}
+
+/* What was accepted, though nobody knew it to be durable. */
+static int
+rewrite_accepted(struct volume *volume, const struct recovery *recovery)
 {
 	const struct journal_chain *chain = &recovery->chain;
 	struct rewrite rewrite = { .volume = volume };
@@ -279,7 +292,7 @@ secure(struct volume *volume, const struct recovery *recovery)
 
 	while (pass.first > 0 && chain->batches[pass.first - 1].sequence > chain->durable)
 		pass.first--;
-	if (pass.first == pass.end || planted(PLANT_NO_REWRITE_IN_RECOVERY))
+	if (pass.first == pass.end)
 		return 0;
 	rewrite.buffer = block_buffer_alloc(
 		max_u64(COPY_BLOCKS, journal_batch_blocks_max(recovery->region.blocks)));
@@ -289,6 +302,20 @@ secure(struct volume *volume, const struct recovery *recovery)
 	if (err == 0)
 		err = for_each_tx(volume, recovery, &pass);
 	free(rewrite.buffer);
+	return err;
+}
+
+/* Step 4. */
+static int
+secure(struct volume *volume, const struct recovery *recovery)
+{
+	int err;
+
+	if (planted(PLANT_NO_REWRITE_IN_RECOVERY))
+		return 0;
+	err = rewrite_superblock(volume);
+	if (err == 0)
+		err = rewrite_accepted(volume, recovery);
 	return err ? err : make_durable(volume);
 }
 

@@ -214,7 +214,47 @@ what_a_failed_flush_forgot_is_written_again(void **state)
 	world_end(&world);
 }
 
-/* Step 5, and what comes before it: the batch again, flush, opening batch, flush. */
+/* The same for the superblock that the opening goes on from, when there is nothing to fall back to.
+ */
+static void
+a_superblock_that_a_failed_flush_forgot_is_written_again(void **state)
+{
+	const struct sim_fault fault = { .kind = SIM_FAIL_FLUSH, .call = 2 };
+	struct world world = { 0 };
+	struct journal_region region;
+	struct journal_chain chain;
+
+	(void)state;
+	world_format(&world, SMALL_BYTES, 0);
+	for (uint32_t i = 1; i <= 3; i++) {
+		put(&world, i, (uint8_t)i);
+		sync_volume(&world);
+		if (i == 1)
+			assert_int_equal(volume_checkpoint(world.volume), 0);
+	}
+	assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+	assert_int_equal(volume_checkpoint(world.volume), COP_EIO);
+	assert_int_equal(sim_faults_struck(world.medium), 1);
+	sim_clear_faults(world.medium);
+	world_close(&world);
+	chain = chain_of(&world, &region);
+	assert_int_equal(chain.newest, 2); /* it is there, and reaches back */
+	assert_int_equal(
+		sim_flip_bit(world.medium, region.addr + chain.batches[0].position, 9000), 0);
+	journal_chain_free(&chain);
+
+	world_open(&world);
+	put(&world, 4, 4);
+	sync_volume(&world);
+	lose_power(&world);
+	world_open(&world);
+	for (uint32_t i = 1; i <= 4; i++)
+		assert_int_equal(world_get(&world, i), (int)i);
+	world_end(&world);
+}
+
+/* Step 5, and what comes before it: the superblock and the batch again, flush, opening batch,
+ * flush. */
 static void
 an_opening_writes_and_flushes_twice_and_no_more(void **state)
 {
@@ -232,7 +272,8 @@ an_opening_writes_and_flushes_twice_and_no_more(void **state)
 	before = sim_stats(world.medium);
 	world_open(&world);
 	after = sim_stats(world.medium);
-	assert_int_equal(after.writes - before.writes, 1 + 1); /* D covers the first batch */
+	assert_int_equal(after.writes - before.writes,
+		SUPERBLOCK_PLACES_MAX + 1 + 1); /* D covers the first batch */
 	assert_int_equal(after.flushes - before.flushes, 1 + 2);
 	world_end(&world);
 }
@@ -825,6 +866,7 @@ main(void)
 		cmocka_unit_test(a_clean_volume_is_opened_without_its_journal),
 		cmocka_unit_test(a_reader_replays_in_memory_and_writes_nothing),
 		cmocka_unit_test(what_a_failed_flush_forgot_is_written_again),
+		cmocka_unit_test(a_superblock_that_a_failed_flush_forgot_is_written_again),
 		cmocka_unit_test(an_opening_writes_and_flushes_twice_and_no_more),
 		cmocka_unit_test(openings_that_hold_nothing_take_no_room),
 		cmocka_unit_test(batches_that_were_given_up_never_come_back),
