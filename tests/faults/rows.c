@@ -196,7 +196,14 @@ ROW(cop_close, ROW_CHECKPOINT, change_much)
 	return close_volume(stage);
 }
 
-ROW(cop_poll, ROW_CHANGES, change_much)
+/* One change: data that waits to be written back would come after a change of names. */
+static int
+change_a_name(struct stage *stage)
+{
+	return cop_unlink(stage->objects[DIRECTORY], "f", 1, COP_UNLINK_FILE);
+}
+
+ROW(cop_poll, ROW_CHANGES, change_a_name)
 {
 	uint64_t pending;
 
