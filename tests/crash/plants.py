@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 
-# Where each is met soonest: a stale node where a write was lost, a swallowed error after a flush that
-# failed, what concerns the journal's room and its marks where it goes round.
+# Where each is met soonest: a stale node where a write was lost, a swallowed error after a flush
+# that failed, what concerns the journal's room and its marks where it goes round.
 RANDOM = ["--kind", "random"]
 LAPS = ["--kind", "laps"]
 PLANTS = {
