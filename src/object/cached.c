@@ -467,9 +467,8 @@ due(struct cop_object *object, uint64_t first, uint64_t last, uint32_t credit)
 	window = atomic_load(place_of(object, last));
 	if (!window || window->version != version_of(object))
 		extents = credit < CREDIT_FIRST ? 0 : min_u64(credit, CACHED_EXTENTS_MAX);
-	else if (first <= window->end && window->end <= last)
-		extents = CACHED_EXTENTS_MAX;
-	else if (window_covers(window, last) || credit < CACHED_EXTENTS_MAX)
+	else if (!(first <= window->end && window->end <= last) &&
+		 (window_covers(window, last) || credit < CACHED_EXTENTS_MAX))
 		extents = 0;
 	else
 		extents = CACHED_EXTENTS_MAX;

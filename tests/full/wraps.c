@@ -210,11 +210,11 @@ change(struct laps *laps)
 		break;
 	case 1:
 	case 2:
-		if (other != index) {
+		if (other != index)
 			rename_over(laps, index, other);
-			break;
-		}
-		/* fall through */
+		else
+			write_content(laps, index);
+		break;
 	case 3:
 	case 4:
 	case 5:
