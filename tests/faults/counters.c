@@ -157,11 +157,13 @@ static const struct {
 	const char *name;
 	int flushes;
 } exceptions[] = {
-	{ "cop_open", 1 },     /* a killed process may have left writes in a volatile cache */
-	{ "cop_sync", 1 },     /* that is what it is for */
-	{ "cop_settle", ANY }, /* checkpoints */
-	{ "cop_close", ANY },  /* a checkpoint */
-	{ "cop_format", ANY }, /* a new volume */
+	{ "cop_open", 1 },        /* a killed process may have left writes in a volatile cache */
+	{ "cop_sync", 1 },        /* that is what it is for */
+	{ "cop_sync_object", 1 }, /* the same */
+	{ "cop_barrier", 1 },     /* its row ends with a sync */
+	{ "cop_settle", ANY },    /* checkpoints */
+	{ "cop_close", ANY },     /* a checkpoint */
+	{ "cop_format", ANY },    /* a new volume */
 };
 
 static int
