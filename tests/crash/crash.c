@@ -6,7 +6,7 @@
  *   crash [--seconds N] [--states N] [--seed S] [--jobs N] [--violations N] [--workload W]
  *         [--kind KIND] [--fault FAULT] [--late] [--replay 'SCENARIO']
  *
- * KIND is pair, random or laps, and a FAULT strikes every random workload.
+ * KIND is pair, random, settled or laps, and a FAULT strikes every random or settled workload.
  *
  * It ends when that many seconds have passed or that many distinct states were seen, whichever is
  * first. The last line is `N distinct states, N violations`; exit status 1 with a violation.
@@ -134,8 +134,9 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 		workload_name(
 			number, settings->seed, scenario->workload, sizeof scenario->workload);
 	scenario->is_late = settings->is_late;
-	if (strncmp(scenario->workload, "random.", 7) != 0 || settings->workload ||
-		settings->is_late)
+	if ((strncmp(scenario->workload, "random.", 7) != 0 &&
+		    strncmp(scenario->workload, "settled.", 8) != 0) ||
+		settings->workload || settings->is_late)
 		return;
 	rng_seed(&rng, settings->seed ^ number);
 	scenario->fault = faults[rng_below(&rng, ARRAY_COUNT(faults))];
@@ -150,7 +151,7 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 		rng_below(&rng, scenario->fault == FAULT_FAIL_FLUSH ? FAULT_FLUSHES : FAULT_CALLS);
 	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
 	/* Most writes are the journal's: every other lost one is none of them. */
-	if (scenario->fault == FAULT_LOSE && rng_below(&rng, 2)) {
+	if (scenario->fault == FAULT_LOSE && (settings->kind || rng_below(&rng, 2))) {
 		scenario->fault_call = 1 + rng_below(&rng, FAULT_BEHIND);
 		scenario->fault_addr = hit_behind_journal();
 	} else if (scenario->fault == FAULT_LOSE) {

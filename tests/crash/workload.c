@@ -503,7 +503,8 @@ struct workload {
 
 	/* Random, laps. */
 	struct rng rng;
-	bool is_full; /* most of the volume is taken before anything else */
+	bool is_full;    /* most of the volume is taken before anything else */
+	bool is_settled; /* checkpoints where others have syncs */
 };
 
 struct workload *
@@ -544,6 +545,11 @@ workload_create(const char *name, uint64_t seed, struct workload **out_workload)
 		workload->count =
 			RANDOM_OPS_MIN + rng_below(&workload->rng, RANDOM_OPS_MAX - RANDOM_OPS_MIN);
 		workload->is_full = rng_below(&workload->rng, FULL_EVERY) == 0;
+	} else if (sscanf(name, "settled.%" SCNu64, &a) == 1) {
+		workload->kind = RANDOM;
+		workload->is_settled = true;
+		rng_seed(&workload->rng, seed * UINT64_C(1000037) + a);
+		workload->count = RANDOM_OPS_MIN;
 	} else if (sscanf(name, "laps.%" SCNu64, &a) == 1) {
 		workload->kind = LAPS;
 		rng_seed(&workload->rng, seed * UINT64_C(1000033) + a);
@@ -606,6 +612,8 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 		draw_filling(index, out_op);
 	else
 		workload_draw(&workload->rng, model, out_op);
+	if (workload->is_settled && out_op->type == OP_SYNC)
+		out_op->type = OP_SETTLE;
 	return true;
 }
 

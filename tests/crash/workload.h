@@ -10,8 +10,9 @@
  *   pair.A.B.M     shape A, then shape B of the list of shapes, then a sync; with M 1 a sync
  *                  between them too
  *   random.N       hundreds of operations with many syncs, all drawn from the seed and N; some
- * begin with most of the volume taken laps.N         thousands of small ones, synced one by one, so
- * that the journal goes round; the power is cut only now and then
+ * begin with most of the volume taken settled.N      a hundred of them, with two checkpoints in
+ * place of each sync laps.N         thousands of small ones, synced one by one, so that the journal
+ * goes round; the power is cut only now and then
  */
 
 #include "support/oracle.h"
