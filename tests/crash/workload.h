@@ -9,10 +9,9 @@
  *
  *   pair.A.B.M     shape A, then shape B of the list of shapes, then a sync; with M 1 a sync
  *                  between them too
- *   random.N       hundreds of operations with many syncs, all drawn from the seed and N; some
- * begin with most of the volume taken settled.N      a hundred of them, with two checkpoints in
- * place of each sync laps.N         thousands of small ones, synced one by one, so that the journal
- * goes round; the power is cut only now and then
+ *   random.N       hundreds with many syncs, some of them on a volume that is nearly full
+ *   settled.N      a hundred of them, with two checkpoints in place of each sync
+ *   laps.N         thousands of small ones, each synced: the journal goes round; few are cut
  */
 
 #include "support/oracle.h"
