@@ -3,12 +3,14 @@
  *
  *   read      the chain of batches from the predecessor's tail, what of it was durable, whether
  *             anything was lost to damage, whether the data above is there
- *   secure    the superblock, and what is to be replayed and was not known durable, is written
- *             again, with identical bytes, and flushed. [A device may have forgotten what a failed
- * flush should have saved, while its cache still reads back; the next flush "succeeds".] open an
- * opening batch begins a new epoch at the stop, durable before anything else claim     every run
- * that the chain names is set aside. [Else a node shadowed in replay takes the block where a later
- * message's data lies.] replay    exactly once, from the trees of the newest superblock
+ *   secure    the superblock, and what is accepted though not known durable, is written again
+ *   open      an opening batch begins a new epoch at the stop, durable before anything else
+ *   claim     every run that the chain names is set aside
+ *   replay    exactly once, from the trees of the newest superblock
+ *
+ * Secure: [a device may have forgotten what a failed flush should have saved, while its cache still
+ * reads back; the next flush "succeeds"]. Claim: [else a node shadowed in replay takes the block
+ * where a later message's data lies].
  *
  * A crash anywhere in it starts over, and gives the same state: the batches are still there, the
  * trees have not changed on the device. An opening for reading does without secure and open.
