@@ -114,6 +114,22 @@ find_superblock(struct image_base *base)
 		base->superblock.journal_blocks);
 }
 
+/* Learns what a base's medium holds; frees the base where its making, `err`, or that has failed. */
+static int
+finish(struct image_base *base, int err, struct image_base **out_base)
+{
+	if (!err)
+		err = find_superblock(base);
+	if (!err)
+		err = find_used(base);
+	if (err) {
+		image_base_free(base);
+		return err;
+	}
+	*out_base = base;
+	return 0;
+}
+
 int
 image_base_create(struct image_base **out_base)
 {
@@ -133,16 +149,7 @@ image_base_create(struct image_base **out_base)
 		else
 			err = world_close(&world);
 	}
-	if (!err)
-		err = find_superblock(base);
-	if (!err)
-		err = find_used(base);
-	if (err) {
-		image_base_free(base);
-		return err;
-	}
-	*out_base = base;
-	return 0;
+	return finish(base, err, out_base);
 }
 
 int
@@ -150,20 +157,11 @@ image_base_create_crashed(struct image_base **out_base)
 {
 	struct image_base *base = must_alloc(sizeof *base);
 	struct crashed crashed;
-	int err;
 
 	crashed_create(&crashed);
 	base->medium = TAKE(crashed.medium);
 	crashed_fini(&crashed);
-	err = find_superblock(base);
-	if (!err)
-		err = find_used(base);
-	if (err) {
-		image_base_free(base);
-		return err;
-	}
-	*out_base = base;
-	return 0;
+	return finish(base, 0, out_base);
 }
 
 void
