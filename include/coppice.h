@@ -78,7 +78,8 @@ enum cop_error {
 	COP_ETOOSMALL = -26,    /* the volume is too small; the text says the least that works */
 	COP_ENOTSUP = -27,      /* the device or object cannot do this */
 	COP_EINTR = -28,        /* interrupted by the caller */
-	COP_ELAST = -28,
+	COP_ELOSS = -29,        /* damage has lost what was durable; writing needs accept_loss */
+	COP_ELAST = -29,
 };
 
 /* What went wrong in the last call of this thread that failed: a sentence, never NULL. */
@@ -134,6 +135,7 @@ struct cop_open_options {
 	int64_t (*clock_ns)(void *context); /* NULL: the wall clock, in ns since 1970 */
 	void *context;                      /* handed to the two above */
 	bool write_through; /* every write enters history at once, as other changes do */
+	bool accept_loss; /* write to a volume whose journal has lost to damage what was durable */
 };
 
 #define COP_CACHE_BYTES_MIN (UINT64_C(8) << 20)
@@ -141,6 +143,9 @@ struct cop_open_options {
 /*
  * Opens a volume. One process at a time opens for writing (COP_EBUSY names the pid); readers see
  * the newest durable checkpoint. COP_ENOTVOLUME, COP_EUNSUPPORTED, COP_ECHECKSUM: as they say.
+ * COP_ELOSS: damage in the journal has lost what was durable, and the text says which batches; the
+ * volume opens for reading as it was before them, and for writing from there on when `accept_loss`
+ * is set, which gives up for good what came after.
  */
 COP_API COP_MUST_CHECK int cop_open(
 	const char *device, const struct cop_open_options *options, struct cop_volume **out_volume);

@@ -52,6 +52,7 @@ static const struct err_row rows[] = {
 	{ COP_ETOOSMALL, "COP_ETOOSMALL", EINVAL, "too small for a volume" },
 	{ COP_ENOTSUP, "COP_ENOTSUP", EOPNOTSUPP, "not supported" },
 	{ COP_EINTR, "COP_EINTR", EINTR, "interrupted" },
+	{ COP_ELOSS, "COP_ELOSS", EIO, "damaged: what was durable is lost" },
 };
 static_assert(sizeof rows / sizeof rows[0] == -COP_ELAST, "a row for each code");
 

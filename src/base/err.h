@@ -60,11 +60,11 @@ const char *err_text(void);
 /* Where the newest error of this thread was made: "file.c:12", for debugging. */
 const char *err_place(void);
 
-/* True for the two codes that mean a damaged volume. */
+/* True for the codes that mean a damaged volume. */
 static inline bool
 err_is_damage(int code)
 {
-	return code == COP_ECHECKSUM || code == COP_EFORMAT;
+	return code == COP_ECHECKSUM || code == COP_EFORMAT || code == COP_ELOSS;
 }
 
 #endif

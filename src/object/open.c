@@ -150,6 +150,7 @@ open_below(struct cop_volume *volume, const struct cop_open_options *options)
 	struct volume_options below = {
 		.read_only = options->read_only || device_is_read_only(volume->dev),
 		.no_flush = options->no_flush,
+		.accept_loss = options->accept_loss,
 		.cache_bytes =
 			options->cache_bytes == 0 ? cache_bytes_default : options->cache_bytes,
 		.random = options->random,

@@ -81,7 +81,7 @@ tell_loss(struct volume *volume, const struct journal_chain *chain)
 		return 0;
 	if (volume->options.read_only || volume->options.accept_loss)
 		return 0;
-	return fail(COP_ECHECKSUM,
+	return fail(COP_ELOSS,
 		"%s: damage in the journal: batches %" PRIu64 " to %" PRIu64
 		" %s durable and cannot be read; what they held is lost. It can be opened for "
 		"reading, and for writing when the loss is accepted",

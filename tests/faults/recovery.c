@@ -177,7 +177,7 @@ is_error_of(const struct attempt *attempt, int err)
 		return err == COP_ENOMEM;
 	case FAIL_READ: /* a bitmap that cannot be read closes its group to allocation */
 		return err == COP_EIO || (err == COP_ENOSPC && !attempt->read_only) ||
-		       (err == COP_ECHECKSUM && !attempt->read_only &&
+		       (err == COP_ELOSS && !attempt->read_only &&
 			       strstr(cop_error_text(), "damage in the journal"));
 	case FAIL_WRITE_FULL:
 		return err == COP_ENOSPC || err == COP_EIO;
@@ -464,7 +464,7 @@ is_refused(struct sim_medium *medium, const struct outcome *outcome, char why[WH
 		snprintf(why, WHY_BYTES, "it opens for writing, though %s are lost", wanted);
 		return false;
 	}
-	if (err != COP_ECHECKSUM || !strstr(cop_error_text(), wanted))
+	if (err != COP_ELOSS || !strstr(cop_error_text(), wanted))
 		return says(why, "it does not say what is lost");
 	return true;
 }

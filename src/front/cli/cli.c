@@ -22,6 +22,7 @@ exit_of(int code)
 		return EXIT_USAGE;
 	case COP_ECHECKSUM:
 	case COP_EFORMAT:
+	case COP_ELOSS:
 		return EXIT_INTEGRITY;
 	case COP_ENOENT:
 	case COP_ENODATA:
@@ -151,6 +152,7 @@ hint_for(const struct cli *cli, const char *object, int code)
 	} rows[] = {
 		{ COP_ECHECKSUM, "coppice check" },
 		{ COP_EFORMAT, "coppice check" },
+		{ COP_ELOSS, "coppice repair --accept-loss" },
 		{ COP_ENOTVOLUME, "coppice info" },
 		{ COP_EBUSY, "coppice info" },
 		{ COP_EACCES, "ls -l" },

@@ -82,6 +82,12 @@ static const struct option_row check_options[] = {
 	END_OF_OPTIONS,
 };
 
+static const struct option_row repair_options[] = {
+	{ OPTION_ACCEPT_LOSS, 0, 0, "accept-loss", NULL,
+		"give up for good what damage in the journal has lost" },
+	END_OF_OPTIONS,
+};
+
 static const struct option_row help_options[] = {
 	{ OPTION_MAN, 0, 0, "man", NULL, "print the manual page, for man(1)" },
 	END_OF_OPTIONS,
@@ -303,6 +309,30 @@ const struct command commands[] = {
 		.operands_min = 1,
 		.operands_max = 1,
 		.run = verb_check,
+	},
+	{
+		.name = "repair",
+		.synopsis = "[--accept-loss] VOLUME",
+		.summary = "make a volume writable again after damage in its journal",
+		.text = "After a crash, any command finishes what the journal holds; this one does "
+			"only\n"
+			"that. Where damage in the journal has lost changes that were durable, "
+			"every "
+			"command\n"
+			"that would write refuses: the volume is as it was before them, and can be "
+			"read, so\n"
+			"copy out what matters first. With --accept-loss those changes are given "
+			"up, "
+			"and\n"
+			"the volume can be written again. Nothing else is lost, and nothing is "
+			"guessed.",
+		.examples = "coppice cp -r vol.cop:/ /tmp/rescue\tfirst: what can be read\n"
+			    "coppice repair --accept-loss vol.cop\tthen: go on without the rest\n",
+		.options = repair_options,
+		.operand = OPERAND_VOLUME,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = verb_repair,
 	},
 	{
 		.name = "version",

@@ -128,20 +128,6 @@ check(struct cli *cli, const struct address *address, struct checking *checking,
 	return cop_check(address->device, &options, result);
 }
 
-/* The address of a whole volume; false, and said, when it names a part of one. */
-static bool
-whole_volume(struct cli *cli, const char *operand, struct address *out_address)
-{
-	if (volume_address(cli, operand, out_address) != 0)
-		return false;
-	if (!out_address->version && !out_address->has_path)
-		return true;
-	(void)usage(cli, operand, "a volume is checked whole: name it without %s",
-		out_address->has_path ? "a path" : "a version");
-	address_fini(out_address);
-	return false;
-}
-
 int
 verb_check(struct cli *cli)
 {
@@ -152,7 +138,7 @@ verb_check(struct cli *cli)
 	struct json json;
 	int err;
 
-	if (!whole_volume(cli, operand, &address))
+	if (volume_whole(cli, operand, &address) != 0)
 		return EXIT_USAGE;
 	cli->items++;
 	if (args_has(&cli->args, OPTION_JSON)) {

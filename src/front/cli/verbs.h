@@ -17,6 +17,7 @@ int verb_init(struct cli *cli);
 int verb_ls(struct cli *cli);
 int verb_mkdir(struct cli *cli);
 int verb_mv(struct cli *cli);
+int verb_repair(struct cli *cli);
 int verb_rm(struct cli *cli);
 int verb_stat(struct cli *cli);
 int verb_sync(struct cli *cli);

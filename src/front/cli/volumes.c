@@ -21,6 +21,19 @@ volume_address(struct cli *cli, const char *operand, struct address *out_address
 	return err;
 }
 
+int
+volume_whole(struct cli *cli, const char *operand, struct address *out_address)
+{
+	int err = volume_address(cli, operand, out_address);
+
+	if (err || (!out_address->version && !out_address->has_path))
+		return err;
+	err = usage(cli, operand, "%s takes a volume whole: name it without %s", cli->command->name,
+		out_address->has_path ? "a path" : "a version");
+	address_fini(out_address);
+	return err;
+}
+
 static bool
 find_identity(const char *device, struct stat *out_st)
 {

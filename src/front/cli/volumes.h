@@ -35,6 +35,9 @@ struct volumes {
 /* Parses an operand of a command that wants a volume; reports and returns the code on failure. */
 MUST_CHECK int volume_address(struct cli *cli, const char *operand, struct address *out_address);
 
+/* The same for a command that wants a whole volume, without a version or path. */
+MUST_CHECK int volume_whole(struct cli *cli, const char *operand, struct address *out_address);
+
 /* The error is noted, not reported. */
 MUST_CHECK int volumes_open(struct cli *cli, const struct address *address, bool writable,
 	struct cop_volume **out_volume);

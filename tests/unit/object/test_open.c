@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -129,6 +130,75 @@ makes_a_checkpoint_when_one_is_due(void **state)
 	world_fini(&world);
 }
 
+/* ---- Damage in the journal ------------------------------------------------------------------- */
+
+/* Flips a bit in the first batch after the newest superblock's tail. */
+static void
+damage_first_batch(struct world *world)
+{
+	uint8_t block[4096];
+	struct geometry geometry;
+	struct superblock newest;
+	struct superblock previous;
+	uint64_t addr;
+
+	must(volume_find_superblock(world->dev, &newest, &previous));
+	must(geometry_init(&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks));
+	addr = geometry_journal(&geometry) + newest.journal_tail;
+	must(sim_peek(world->medium, addr, block));
+	block[100] ^= 1;
+	must(sim_poke(world->medium, addr, block));
+}
+
+static void
+writes_after_a_loss_only_when_it_is_accepted(void **state)
+{
+	struct cop_open_options options = COP_INIT(options);
+	struct world world;
+	struct cop_volume *volume = NULL;
+	struct cop_object *file;
+	uint64_t id;
+
+	(void)state;
+	world_init_on_sim(&world, 8 * MIB, 8);
+	must(cop_sync(world.volume));
+	cop_release(world.root);
+	must(cop_close(world.volume));
+	must(cop_open_on(world.dev, &options, &world.volume));
+	must(cop_root(world.volume, NULL, &world.root));
+	file = world_file(&world);
+	id = cop_id(file);
+	must(cop_sync(world.volume));
+	must(cop_set_length(file, 5000));
+	must(cop_sync(world.volume)); /* says that the batch before is durable */
+	cop_release(file);
+	cop_release(world.root);
+	cop_abandon(world.volume);
+	damage_first_batch(&world);
+
+	assert_int_equal(cop_open_on(world.dev, &options, &volume), COP_ELOSS);
+	assert_non_null(strstr(cop_error_text(), "were durable and cannot be read"));
+	assert_int_equal(cop_open_on(world.dev, &options, &volume), COP_ELOSS); /* still */
+	options.read_only = true;
+	must(cop_open_on(world.dev, &options, &world.volume));
+	must(cop_root(world.volume, NULL, &world.root));
+	assert_int_equal(cop_get(world.root, id, &file), COP_ENOENT);
+	cop_release(world.root);
+	must(cop_close(world.volume));
+
+	options.read_only = false;
+	options.accept_loss = true;
+	must(cop_open_on(world.dev, &options, &world.volume));
+	must(cop_close(world.volume));
+	options.accept_loss = false;
+	must(cop_open_on(world.dev, &options, &world.volume));
+	must(cop_root(world.volume, NULL, &world.root));
+	cop_release(world_file(&world));
+	world_fini(&world);
+}
+
+/* ---- The background thread ------------------------------------------------------------------- */
+
 static void
 ends_its_thread_with_the_volume(void **state)
 {
@@ -186,6 +256,7 @@ main(void)
 		cmocka_unit_test(changes_nothing_when_it_only_reads),
 		cmocka_unit_test(forgets_what_came_after_the_checkpoint_when_abandoned),
 		cmocka_unit_test(makes_a_checkpoint_when_one_is_due),
+		cmocka_unit_test(writes_after_a_loss_only_when_it_is_accepted),
 		cmocka_unit_test(ends_its_thread_with_the_volume),
 		cmocka_unit_test(runs_jobs_in_its_thread),
 	};

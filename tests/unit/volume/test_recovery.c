@@ -673,7 +673,7 @@ damage_under_what_was_durable_asks_before_it_writes(void **state)
 		sim_flip_bit(world.medium, region.addr + chain.batches[1].position, 9000), 0);
 	journal_chain_free(&chain);
 
-	assert_int_equal(world_try_open(&world), COP_ECHECKSUM);
+	assert_int_equal(world_try_open(&world), COP_ELOSS);
 	assert_non_null(strstr(err_text(), "batches 2 to 3 were durable"));
 	world.read_only = true;
 	world_open(&world);
@@ -721,7 +721,7 @@ a_block_that_cannot_be_read_counts_where_the_next_batch_would_be(void **state)
 		journal_chain_free(&chain);
 		assert_int_equal(sim_add_fault(world.medium, &fault), 0);
 		if (behind == 0) {
-			assert_int_equal(world_try_open(&world), COP_ECHECKSUM);
+			assert_int_equal(world_try_open(&world), COP_ELOSS);
 			world.read_only = true;
 			world_open(&world);
 			assert_int_equal(world_get(&world, 1), 1);
