@@ -276,6 +276,25 @@ struct cop_stats {
 	uint64_t checkpoints;
 	uint64_t transactions;
 	uint64_t repairs; /* bad copies rewritten from good ones */
+
+	/* Making durable: the journal. */
+	uint64_t syncs;           /* that had something to make durable, timed ones included */
+	uint64_t sync_flushes;    /* flushes that they took: several share one */
+	uint64_t sync_fua_writes; /* durable by one write, without a flush */
+	uint64_t journal_batches;
+	uint64_t journal_bytes; /* of batches, pads included */
+	uint64_t journal_pads;  /* batches that fill the region to its end */
+	uint64_t journal_wraps; /* times that writing began at the region's start again */
+	uint64_t journal_marks; /* batches that only say what is durable */
+	uint64_t held_back;     /* times that a change waited for room in the journal */
+	uint64_t recoveries;    /* 1: opening found changes after the newest checkpoint */
+	uint64_t replayed_transactions;
+
+	/* Space and file data. */
+	uint64_t allocated_bytes;    /* that came into use, nodes and their copies included */
+	uint64_t freed_bytes;        /* that went out of use */
+	uint64_t data_read_bytes;    /* of files, from the device */
+	uint64_t data_written_bytes; /* of files, to the device */
 };
 
 /* Each counter by itself is exact; together they are no snapshot. */

@@ -66,8 +66,11 @@ data_fail_in(int err, const struct operation *op, const struct cop_object *objec
 int
 data_verify_block(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
 {
-	(void)context;
+	struct cop_volume *volume = context;
+
 	assert(blocks == 1);
+	if (volume) /* what has just been read is counted */
+		atomic_fetch_add_explicit(&volume->data_blocks_read, 1, memory_order_relaxed);
 	if (checksum64(data, BLOCK_BYTES) != stamp)
 		return fail(COP_ECHECKSUM, "data at block %" PRIu64 ": checksum", addr);
 	return 0;
@@ -104,6 +107,7 @@ fetch_cached(struct operation *op, const struct extents *extents, const struct s
 			.stamp = extent->checksums[block - extent->first],
 			.blocks = 1,
 			.verify = data_verify_block,
+			.context = op->volume,
 		};
 	}
 	if (count == 0)
@@ -138,7 +142,7 @@ verify_span(struct operation *op, const struct extents *extents, const struct sp
 
 		if (!extent || extent->flags & EXTENT_UNWRITTEN)
 			continue;
-		err = data_verify_block(NULL, extent->addr + (block - extent->first),
+		err = data_verify_block(op->volume, extent->addr + (block - extent->first),
 			extent->checksums[block - extent->first], span_place(span, block), 1);
 		if (err)
 			return fail_in_blocks(op, err, block, 1);

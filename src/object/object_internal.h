@@ -113,6 +113,7 @@ struct cop_volume {
 	pthread_t thread;
 
 	struct cached_budget cached;
+	_Atomic uint64_t data_blocks_read; /* of content, from the device; relaxed */
 
 	/* Guarded by `lock`, rank LOCK_HANDLES. */
 	struct mutex lock;

@@ -405,6 +405,7 @@ cop_stats(struct cop_volume *volume, struct cop_stats *out_stats)
 	struct device_stats device = device_stats(volume->dev);
 	struct cache_stats cache = cache_stats(volume_cache(volume->volume));
 	struct volume_stats below = volume_stats(volume->volume);
+	struct space_stats space = space_stats(volume_space(volume->volume));
 	struct cop_stats stats = {
 		.device_reads = device.reads,
 		.device_writes = device.writes,
@@ -423,6 +424,21 @@ cop_stats(struct cop_volume *volume, struct cop_stats *out_stats)
 		.checkpoints = below.checkpoints,
 		.transactions = below.transactions,
 		.repairs = below.repairs,
+		.syncs = below.syncs,
+		.sync_flushes = below.sync_flushes,
+		.sync_fua_writes = below.sync_fua,
+		.journal_batches = below.journal_batches,
+		.journal_bytes = below.journal_blocks * BLOCK_BYTES,
+		.journal_pads = below.journal_pads,
+		.journal_wraps = below.journal_wraps,
+		.journal_marks = below.journal_marks,
+		.held_back = below.held_back,
+		.recoveries = below.recoveries,
+		.replayed_transactions = below.replayed_transactions,
+		.allocated_bytes = space.allocated_blocks * BLOCK_BYTES,
+		.freed_bytes = space.freed_blocks * BLOCK_BYTES,
+		.data_read_bytes = atomic_load(&volume->data_blocks_read) * BLOCK_BYTES,
+		.data_written_bytes = below.data_blocks * BLOCK_BYTES,
 	};
 
 	public_copy_out(out_stats, &stats, sizeof stats);

@@ -265,6 +265,7 @@ space__use(struct space *space, struct run run)
 		space->born_ags[side] = ag;
 	}
 	space->used_blocks += run.blocks;
+	space->stats.allocated_blocks += run.blocks;
 }
 
 /* May read. Data as rule 3 at the top allows it; out_run->blocks 0: nothing now. */

@@ -179,6 +179,7 @@ space_release(struct space *space, struct run run)
 				(uint32_t)(run.addr % space->geometry.ag_blocks), run.blocks);
 		append(space, run);
 		space->used_blocks -= run.blocks;
+		space->stats.freed_blocks += run.blocks;
 		space->open_freed_blocks += run.blocks - born;
 	}
 	mutex_unlock(&space->mutex);

@@ -218,6 +218,17 @@ space_list_bytes(const struct space *space)
 	return bytes;
 }
 
+struct space_stats
+space_stats(struct space *space)
+{
+	struct space_stats stats;
+
+	mutex_lock(&space->mutex);
+	stats = space->stats;
+	mutex_unlock(&space->mutex);
+	return stats;
+}
+
 uint64_t
 space_closed_ags(const struct space *space)
 {

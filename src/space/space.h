@@ -238,6 +238,14 @@ size_t space_list_bytes(const struct space *space);         /* memory of lists a
 /* AGs that a damaged block of the allocation tree has closed, as far as it has been met. */
 uint64_t space_closed_ags(const struct space *space);
 
+/* Blocks that came into use and went out of it since space_open(), nodes and data. */
+struct space_stats {
+	uint64_t allocated_blocks;
+	uint64_t freed_blocks;
+};
+
+struct space_stats space_stats(struct space *space);
+
 /* Asserts free + used + awaiting == blocks for every loaded AG and in sum. */
 void space_check(struct space *space);
 

@@ -153,7 +153,8 @@ struct space {
 	size_t spare_count;
 	size_t reserved_runs;
 
-	uint64_t used_blocks;       /* as the open generation is now */
+	uint64_t used_blocks; /* as the open generation is now */
+	struct space_stats stats;
 	uint64_t open_freed_blocks; /* freed in the open period though born before it */
 
 	uint64_t promised_blocks;

@@ -839,7 +839,11 @@ volume_stats(struct volume *volume)
 		.syncs = journal.syncs,
 		.sync_flushes = journal.flushes,
 		.sync_fua = journal.fua_writes,
+		.journal_pads = journal.pads,
 		.journal_wraps = journal.wraps,
+		.journal_marks = journal.marks,
+		.held_back = journal.held_back,
+		.data_blocks = atomic_load(&volume->data_blocks),
 		.recoveries = atomic_load(&volume->recoveries),
 		.replayed_transactions = atomic_load(&volume->replayed),
 	};

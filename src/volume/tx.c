@@ -289,6 +289,7 @@ tx_data(struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums
 		tx->data_count++;
 	}
 	assert(!tx->data.bad);
+	atomic_fetch_add(&tx->volume->data_blocks, blocks);
 	return 0;
 }
 

@@ -121,8 +121,12 @@ struct volume_stats {
 	uint64_t syncs;
 	uint64_t sync_flushes;
 	uint64_t sync_fua;
+	uint64_t journal_pads;
 	uint64_t journal_wraps;
-	uint64_t recoveries; /* 1: this opening found a journal to replay */
+	uint64_t journal_marks;
+	uint64_t held_back;
+	uint64_t data_blocks; /* told by tx_data() */
+	uint64_t recoveries;  /* 1: this opening found a journal to replay */
 	uint64_t replayed_transactions;
 };
 

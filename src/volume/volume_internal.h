@@ -152,6 +152,7 @@ struct volume {
 	_Atomic uint64_t checkpoints;
 	_Atomic uint64_t transactions;
 	_Atomic uint64_t nodes_written;
+	_Atomic uint64_t data_blocks; /* told by tx_data() */
 	_Atomic uint64_t repairs;
 	_Atomic uint64_t replayed; /* transactions */
 	_Atomic uint64_t recoveries;
@@ -264,7 +265,7 @@ struct recovery {
 };
 
 /* Rules of commit 6, steps 1 to 3: reads only. `always`: also when the mark says that nothing
- * follows. COP_ECHECKSUM: damage in the journal has lost what was durable, and the volume was to be
+ * follows. COP_ELOSS: damage in the journal has lost what was durable, and the volume was to be
  * written. */
 MUST_CHECK int volume__recovery_read(
 	struct volume *volume, bool always, struct recovery *out_recovery);

@@ -335,6 +335,28 @@ const struct command commands[] = {
 		.run = verb_repair,
 	},
 	{
+		.name = "stats",
+		.synopsis = "[--json] VOLUME",
+		.summary = "show what it costs to open and walk a volume",
+		.text = "Opens the volume for reading, looks at every object, and shows the "
+			"requests, "
+			"bytes,\n"
+			"nodes and cache hits of both, beside the size of what is there; data of "
+			"files "
+			"is not\n"
+			"read. After a crash, opening replays the journal in memory. Counters of a "
+			"process\n"
+			"that has the volume open are its own: cop_stats() tells them.",
+		.examples =
+			"coppice stats vol.cop\twhat listing everything would cost\n"
+			"coppice stats --json --cache 8M vol.cop\tin little memory, for programs\n",
+		.flags = COMMAND_QUERY,
+		.operand = OPERAND_VOLUME,
+		.operands_min = 1,
+		.operands_max = 1,
+		.run = verb_stats,
+	},
+	{
 		.name = "version",
 		.synopsis = "[--json]",
 		.summary = "show the version of the program",

@@ -20,6 +20,7 @@ int verb_mv(struct cli *cli);
 int verb_repair(struct cli *cli);
 int verb_rm(struct cli *cli);
 int verb_stat(struct cli *cli);
+int verb_stats(struct cli *cli);
 int verb_sync(struct cli *cli);
 int verb_version(struct cli *cli);
 

@@ -130,6 +130,68 @@ makes_a_checkpoint_when_one_is_due(void **state)
 	world_fini(&world);
 }
 
+/* ---- Counting -------------------------------------------------------------------------------- */
+
+static struct cop_stats
+stats_of(const struct world *world)
+{
+	struct cop_stats stats = COP_INIT(stats);
+
+	must(cop_stats(world->volume, &stats));
+	return stats;
+}
+
+static void
+counts_what_it_does_to_be_durable(void **state)
+{
+	static uint8_t bytes[8 * 4096];
+	struct world world;
+	struct cop_object *file;
+	struct cop_stats before;
+	struct cop_stats after;
+	uint64_t id;
+	size_t got;
+
+	(void)state;
+	world_init(&world, 8 * MIB, 0, 7);
+	world_bytes(1, bytes, sizeof bytes);
+	file = world_file(&world);
+	id = cop_id(file);
+	must(cop_sync(world.volume));
+	before = stats_of(&world);
+	must(cop_write(file, 0, bytes, sizeof bytes, NULL));
+	must(cop_sync(world.volume));
+	must(cop_sync(world.volume)); /* there is nothing to do */
+	after = stats_of(&world);
+	assert_int_equal(after.syncs, before.syncs + 1);
+	assert_int_equal(after.sync_flushes + after.sync_fua_writes,
+		before.sync_flushes + before.sync_fua_writes + 1);
+	assert_true(after.journal_batches > before.journal_batches);
+	assert_true(after.journal_bytes >= before.journal_bytes + 4096);
+	assert_int_equal(after.journal_bytes % 4096, 0);
+	assert_int_equal(after.data_written_bytes, before.data_written_bytes + sizeof bytes);
+	assert_true(after.allocated_bytes >= before.allocated_bytes + sizeof bytes);
+	assert_int_equal(after.recoveries, 0);
+
+	must(cop_set_length(file, 0));
+	assert_true(stats_of(&world).freed_bytes >= after.freed_bytes + sizeof bytes);
+	must(cop_write(file, 0, bytes, sizeof bytes, NULL));
+	must(cop_sync(world.volume));
+	cop_release(file);
+
+	world_reopen(&world, true);
+	after = stats_of(&world);
+	assert_int_equal(after.recoveries, 1);
+	assert_true(after.replayed_transactions >= 3);
+	must(cop_get(world.root, id, &file));
+	must(cop_read(file, 0, bytes, 4096, &got));
+	assert_int_equal(stats_of(&world).data_read_bytes, 4096);
+	must(cop_read(file, 0, bytes, 4096, &got)); /* cached */
+	assert_int_equal(stats_of(&world).data_read_bytes, 4096);
+	cop_release(file);
+	world_fini(&world);
+}
+
 /* ---- Damage in the journal ------------------------------------------------------------------- */
 
 /* Flips a bit in the first batch after the newest superblock's tail. */
@@ -256,6 +318,7 @@ main(void)
 		cmocka_unit_test(changes_nothing_when_it_only_reads),
 		cmocka_unit_test(forgets_what_came_after_the_checkpoint_when_abandoned),
 		cmocka_unit_test(makes_a_checkpoint_when_one_is_due),
+		cmocka_unit_test(counts_what_it_does_to_be_durable),
 		cmocka_unit_test(writes_after_a_loss_only_when_it_is_accepted),
 		cmocka_unit_test(ends_its_thread_with_the_volume),
 		cmocka_unit_test(runs_jobs_in_its_thread),
