@@ -615,6 +615,85 @@ struct cop_check_result {
 COP_API COP_MUST_CHECK int cop_check(const char *device, const struct cop_check_options *options,
 	struct cop_check_result *out_result);
 
+/* ---- Looking inside, for people who debug --------------------------------------------------- */
+
+enum cop_dump_what {
+	COP_DUMP_SUPERBLOCKS = 1, /* every slot in every place */
+	COP_DUMP_TREES = 2,       /* which trees there are */
+	COP_DUMP_TREE = 3,        /* the nodes of one */
+	COP_DUMP_NODE = 4,        /* what lies at a block */
+	COP_DUMP_JOURNAL = 5,     /* batch by batch, and where its chain ends and why */
+	COP_DUMP_OBJECT = 6, /* what the object tree has of one object, and where its bytes lie */
+	COP_DUMP_GROUPS = 7, /* allocation groups */
+};
+
+enum cop_dump_tree {
+	COP_DUMP_CATALOG = 1,
+	COP_DUMP_OBJECTS = 2,
+	COP_DUMP_SHARES = 3,
+	COP_DUMP_CONTENT = 4,   /* of the object `number` */
+	COP_DUMP_DIRECTORY = 5, /* likewise */
+	COP_DUMP_DEAD = 6,      /* that the job `number` takes apart */
+};
+
+enum cop_dump_flags {
+	COP_DUMP_ALL = 1 << 0,      /* entries of nodes, checksums, batches of older laps as well */
+	COP_DUMP_PREVIOUS = 1 << 1, /* of the checkpoint before the newest */
+	COP_DUMP_REPLAY = 1 << 2,   /* as opening for reading makes it: after the journal */
+};
+
+/*
+ * A dump is one document: members, objects and arrays in one another. Names and their meaning are
+ * those of docs/json.md.
+ */
+enum cop_dump_type {
+	COP_DUMP_BEGIN_OBJECT = 1,
+	COP_DUMP_BEGIN_ARRAY = 2,
+	COP_DUMP_END = 3, /* of the innermost object or array */
+	COP_DUMP_UNSIGNED = 4,
+	COP_DUMP_SIGNED = 5, /* `number` as int64_t */
+	COP_DUMP_BOOL = 6,
+	COP_DUMP_ID = 7,     /* the number of an object */
+	COP_DUMP_WORD = 8,   /* 64 bits that are no number: a seal, an epoch, a checksum */
+	COP_DUMP_TEXT = 9,   /* `data`, `bytes`: a name, or words */
+	COP_DUMP_BYTES = 10, /* `data`, `bytes`: anything */
+};
+
+struct cop_dump_item {
+	size_t size_bytes;
+	enum cop_dump_type type;
+	const char *name; /* NULL in an array */
+	uint64_t number;
+	const void *data;
+	size_t bytes;
+};
+
+struct cop_dump_options {
+	size_t size_bytes;
+	enum cop_dump_what what;
+	uint32_t flags;
+	uint64_t cache_bytes; /* 0: 256 MiB */
+	uint64_t block;       /* COP_DUMP_NODE */
+	enum cop_dump_tree tree;
+	uint64_t number;  /* COP_DUMP_TREE: of object or job; COP_DUMP_OBJECT */
+	const char *path; /* COP_DUMP_OBJECT: instead of a number; NULL: by number */
+	bool (*item)(void *context, const struct cop_dump_item *item); /* false: stop */
+	void *context;
+};
+
+struct cop_dump_result {
+	size_t size_bytes;
+	uint64_t problems; /* what could not be read; each is a member "problem" where it belongs */
+};
+
+/*
+ * Shows what lies on a device, also of a damaged one: what cannot be read is told and left out.
+ * Writes nothing and takes no lock; beside a writer, what is shown need not fit together.
+ * COP_ENOENT: no such tree or object. COP_EINTR: `item` said stop.
+ */
+COP_API COP_MUST_CHECK int cop_dump(const char *device, const struct cop_dump_options *options,
+	struct cop_dump_result *out_result);
+
 #ifdef __cplusplus
 }
 #endif

@@ -223,9 +223,8 @@ check_found(struct checker *checker)
 	return err;
 }
 
-/* Structs of coppice.h come from, and go to, callers who may know less of them. */
-static void
-copy_known(void *to, const void *from, size_t known_bytes, size_t bytes)
+void
+check__copy_known(void *to, const void *from, size_t known_bytes, size_t bytes)
 {
 	memcpy((uint8_t *)to + sizeof(size_t), (const uint8_t *)from + sizeof(size_t),
 		min_u64(known_bytes, bytes) - sizeof(size_t));
@@ -241,7 +240,7 @@ check__on(struct device *dev, const struct cop_check_options *options,
 
 	if (!checker)
 		return fail(COP_ENOMEM, "check");
-	copy_known(&checker->options, options, options->size_bytes, sizeof *options);
+	check__copy_known(&checker->options, options, options->size_bytes, sizeof *options);
 	checker->dev = dev;
 	memory = checker->options.cache_bytes;
 	if (memory == 0)
@@ -257,7 +256,7 @@ check__on(struct device *dev, const struct cop_check_options *options,
 	else if (err_is_damage(err))
 		err = report_unopened(checker, err);
 	if (err == 0)
-		copy_known(
+		check__copy_known(
 			out_result, &checker->result, out_result->size_bytes, sizeof *out_result);
 	free(checker);
 	return err;

@@ -203,6 +203,9 @@ struct walker_place {
 MUST_CHECK int check__on(struct device *dev, const struct cop_check_options *options,
 	const struct check_limits *limits, struct cop_check_result *out_result);
 
+/* Structs of coppice.h come from, and go to, callers who may know less of them. */
+void check__copy_known(void *to, const void *from, size_t known_bytes, size_t bytes);
+
 /* ---- report.c -------------------------------------------------------------------------------- */
 
 struct finding {

@@ -194,6 +194,9 @@ struct tree_walk {
 	void *context;
 	bool both_copies;
 	bool (*enter)(void *context, const struct tree_pointer *pointer, uint8_t level);
+
+	/* Of each good node, after `node` and before its entries: its bytes. May be NULL. */
+	void (*image)(void *context, const uint8_t *data);
 };
 
 MUST_CHECK int tree_walk(struct tree_env *env, enum tree_kind kind, const struct tree_root *root,
@@ -246,5 +249,24 @@ void tree_assert_sound(struct tree *tree);
  */
 MUST_CHECK int tree_node_check(const uint8_t *data, uint32_t node_bytes, const uint8_t uuid[16],
 	enum tree_kind kind, int level, const struct tree_pointer *expect);
+
+/* What an image says of itself. It has been judged, or was loaded. The views point into it. */
+struct tree_image {
+	enum tree_kind kind;
+	uint8_t level;
+	struct tree_pointer self;
+	uint32_t entries;
+	uint32_t heap_bytes;
+	uint32_t garbage_bytes; /* of the heap */
+	struct view low;
+	struct view high; /* of no bytes: no upper end */
+};
+
+void tree_image_read(const uint8_t *data, struct tree_image *out_image);
+
+/* Entry `index`: the key, put together in `key`, and the value in place: of an inner node the
+ * pointer to a child, of TREE_POINTER_BYTES. */
+struct view tree_image_entry(const uint8_t *data, uint32_t index,
+	uint8_t key[static TREE_KEY_BYTES_MAX], struct view *out_value);
 
 #endif

@@ -163,6 +163,8 @@ visit_node(struct trail *trail, const struct tree_walk *walk, const struct tree_
 	*out_goes_on = !walk->node || tell_node(walk, pointer, level, results, err);
 	if (err)
 		err_clear();
+	if (!err && walk->image && *out_goes_on)
+		walk->image(walk->context, trail_node(trail, level));
 	if (!err && level == 0 && *out_goes_on)
 		*out_goes_on = tell_entries(walk, trail_node(trail, 0));
 	return 0;

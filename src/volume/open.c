@@ -768,6 +768,23 @@ volume_superblock(struct volume *volume, struct superblock *out_sb)
 	mutex_unlock(&volume->state);
 }
 
+void
+volume_state(struct volume *volume, struct volume_state *out_state)
+{
+	struct volume_state state;
+
+	volume_superblock(volume, &state.sb);
+	gate_enter_shared(volume->gate);
+	state.sb.generation = atomic_load(&volume->generation);
+	state.sb.catalog = volume->catalog.tree.root;
+	state.sb.next_object = atomic_load(&volume->next_object);
+	state.sb.next_job = atomic_load(&volume->next_job);
+	state.sb.objects = (uint64_t)atomic_load(&volume->objects_count);
+	state.objects = volume->objects.tree.root;
+	gate_leave_shared(volume->gate);
+	*out_state = state;
+}
+
 bool
 volume_is_read_only(const struct volume *volume)
 {

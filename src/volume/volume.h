@@ -97,6 +97,20 @@ struct cache *volume_cache(struct volume *volume);
 struct space *volume_space(struct volume *volume);
 struct tree_env *volume_tree_env(struct volume *volume);
 void volume_superblock(struct volume *volume, struct superblock *out_sb); /* the newest durable */
+
+/*
+ * What a checkpoint of this moment would write down, as far as it is known without making one: the
+ * newest superblock, with the roots, the counters and the number of the open generation, and the
+ * root of the object tree, which the catalog is told of at a checkpoint only. For check and dump,
+ * after a replay.
+ */
+struct volume_state {
+	struct superblock sb;
+	struct tree_root objects;
+};
+
+void volume_state(struct volume *volume, struct volume_state *out_state);
+
 bool volume_is_read_only(const struct volume *volume);
 uint32_t volume_node_bytes(const struct volume *volume);
 uint64_t volume_cache_bytes(const struct volume *volume); /* the limit */

@@ -268,4 +268,26 @@ def reads_a_file_that_cannot_be_written():
             w.run("rm", "v.cop:/a", code=world.NOT_PERMITTED, says="v.cop", **who)
 
 
+def shows_what_opening_and_walking_costs():
+    with World() as w:
+        for number in range(50):
+            w.write(f"src/{number}", b"x" * 5000)
+        w.run("cp", "-r", "src", "v.cop:/")
+        with w.unchanged():
+            page = w.run("stats", "--json", "v.cop").json()
+            text = w.run("stats", "v.cop").text()
+        tap.equal(page["schema"], "coppice.stats/1")
+        tap.equal((page["names"], page["directories"], page["objects"]), (51, 1, 52))
+        tap.equal((page["content_bytes"], page["allocated_bytes"]), (250000, 50 * 8192))
+        tap.equal(page["unreadable"], 0)
+        assert page["opening"]["node_reads"] > 0 and page["opening"]["device_reads"] > 0, page
+        assert page["walk"]["cache_hits"] > 50, page
+        tap.equal(page["walk"]["data_read_bytes"], 0)  # names and attributes, no data
+        tap.equal(page["opening"]["recoveries"], 0)
+        for title in ("opening it", "looking at every object", "nodes read", "objects"):
+            assert title in text, title
+        w.run("stats", "v.cop:/src", code=world.USAGE)
+        w.run("stats", "none", code=world.NOT_FOUND)
+
+
 world.run_tests(sys.modules[__name__])

@@ -11,7 +11,7 @@ from world import World, MIB
 
 MAN_PAGE = sys.argv[1] if len(sys.argv) > 1 else None
 VERBS = ["init", "info", "cp", "ls", "cat", "stat", "mkdir", "rm", "mv", "df", "du", "sync",
-         "check", "repair", "stats", "version", "help", "completion"]
+         "check", "dump", "repair", "stats", "version", "help", "completion"]
 
 
 def helps_without_arguments_and_exits_with_2():

@@ -226,6 +226,7 @@ open_device(struct try *try)
 			 strcmp(try->named->name, "cop_probe") == 0 ||
 			 strcmp(try->named->name, "cop_survey") == 0 ||
 			 strcmp(try->named->name, "cop_check") == 0 ||
+			 strcmp(try->named->name, "cop_dump") == 0 ||
 			 strcmp(try->named->name, "cop_format") == 0;
 	snprintf(stage->url, sizeof stage->url, "%s/volume", scratch);
 	snprintf(stage->new_url, sizeof stage->new_url, "%s/new", scratch);

@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/num.h"
 #include "check/check.h"
+#include "check/dump.h"
 #include "functions.h"
 #include "object/open.h"
 #include "support/world.h"
@@ -152,6 +153,38 @@ ROW(cop_check, ROW_READS, close_volume)
 	if (!err && result.problems > 0)
 		return COP_EIO; /* what cannot be read is a problem that it has found */
 	return tell_number(stage, err, result.objects);
+}
+
+static bool
+tell_item(void *context, const struct cop_dump_item *item)
+{
+	tell(context, &item->number, sizeof item->number);
+	tell(context, item->data, item->bytes);
+	return true;
+}
+
+/* All that is to be seen, but the inside of single trees and blocks. */
+ROW(cop_dump, ROW_READS, close_volume)
+{
+	static const enum cop_dump_what whats[] = { COP_DUMP_SUPERBLOCKS, COP_DUMP_TREES,
+		COP_DUMP_TREE, COP_DUMP_JOURNAL, COP_DUMP_OBJECT, COP_DUMP_GROUPS };
+	struct cop_dump_options options = COP_INIT(options);
+	struct cop_dump_result result = COP_INIT(result);
+	int err = 0;
+
+	options.cache_bytes = COP_CACHE_BYTES_MIN;
+	options.tree = COP_DUMP_OBJECTS;
+	options.number = 1;
+	options.item = tell_item;
+	options.context = stage;
+	for (size_t i = 0; err == 0 && i < ARRAY_COUNT(whats); i++) {
+		options.what = whats[i];
+		err = stage->by_name ? cop_dump(stage->url, &options, &result)
+				     : cop_dump_on(stage->dev, &options, &result);
+		if (!err && result.problems > 0)
+			err = COP_EIO; /* what cannot be read is told, and left out */
+	}
+	return err;
 }
 
 /* Something to make durable. */

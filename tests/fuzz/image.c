@@ -4,6 +4,7 @@
 #include "base/checksum.h"
 #include "base/num.h"
 #include "base/random.h"
+#include "check/dump.h"
 #include "coppice.h"
 #include "crash/workload.h"
 #include "faults/crashed.h"
@@ -422,6 +423,47 @@ walk(struct sim_medium *medium, bool read_only, uint64_t seed)
 	(void)world_close(&world); /* likewise */
 }
 
+static bool
+look(void *context, const struct cop_dump_item *item)
+{
+	const uint8_t *data = item->data;
+	uint64_t *sum = context;
+
+	for (size_t i = 0; i < item->bytes; i++)
+		*sum += data[i];
+	return true;
+}
+
+/* Every kind of dump; of the blocks some. */
+static void
+show(struct sim_medium *medium)
+{
+	static const uint32_t flags[] = { COP_DUMP_ALL, COP_DUMP_PREVIOUS,
+		COP_DUMP_ALL | COP_DUMP_REPLAY };
+	struct cop_dump_options options = COP_INIT(options);
+	struct cop_dump_result result = COP_INIT(result);
+	struct device *dev;
+	uint64_t sum = 0;
+
+	options.cache_bytes = COP_CACHE_BYTES_MIN;
+	options.item = look;
+	options.context = &sum;
+	if (sim_open(medium, DEVICE_READ_ONLY | DEVICE_NO_LOCK, &dev) != 0)
+		return;
+	for (size_t i = 0; i < ARRAY_COUNT(flags); i++) {
+		options.flags = flags[i];
+		options.number = OBJECT_ROOT;
+		for (int what = COP_DUMP_SUPERBLOCKS; what <= COP_DUMP_GROUPS; what++) {
+			options.what = what;
+			options.tree = what == COP_DUMP_TREE ? COP_DUMP_OBJECTS : 0;
+			options.block = 177 * (1 + i);
+			if (cop_dump_on(dev, &options, &result) != 0)
+				err_clear(); /* any answer will do here as well */
+		}
+	}
+	device_close(dev);
+}
+
 void
 image_try(struct sim_medium *medium)
 {
@@ -429,6 +471,7 @@ image_try(struct sim_medium *medium)
 
 	if (world_check(medium, &check) != 0)
 		err_clear(); /* any answer will do, if there is one */
+	show(medium);
 	walk(medium, true, SEED + 1);
 	walk(medium, false, SEED + 2);
 }

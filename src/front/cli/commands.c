@@ -88,6 +88,14 @@ static const struct option_row repair_options[] = {
 	END_OF_OPTIONS,
 };
 
+static const struct option_row dump_options[] = {
+	{ OPTION_ALL, 'a', 0, "all", NULL,
+		"entries of nodes, checksums, and batches of older laps as well" },
+	{ OPTION_PREVIOUS, 0, 0, "previous", NULL, "of the checkpoint before the newest" },
+	{ OPTION_REPLAY, 0, 0, "replay", NULL, "as it is after the journal, replayed in memory" },
+	END_OF_OPTIONS,
+};
+
 static const struct option_row help_options[] = {
 	{ OPTION_MAN, 0, 0, "man", NULL, "print the manual page, for man(1)" },
 	END_OF_OPTIONS,
@@ -309,6 +317,32 @@ const struct command commands[] = {
 		.operands_min = 1,
 		.operands_max = 1,
 		.run = verb_check,
+	},
+	{
+		.name = "dump",
+		.synopsis = "[-a] [--previous] [--replay] [--json] VOLUME [WHAT [NAME]]",
+		.summary = "show what lies on a volume, for people who debug",
+		.text = "WHAT is superblocks (the default), groups, journal, trees, \"tree NAME\", "
+			"\"node\n"
+			"BLOCK\" or \"object NUMBER-OR-PATH\". NAME of a tree is catalog, objects, "
+			"shares,\n"
+			"content:OBJECT, directory:OBJECT or dead:JOB. Shown is the newest "
+			"checkpoint, "
+			"as it\n"
+			"lies there. What cannot be read is named where it belongs, the rest is "
+			"shown, "
+			"and\n"
+			"the exit code is 4. Writes nothing and takes no lock.",
+		.examples = "coppice dump vol.cop\tsuperblocks: every slot in every place\n"
+			    "coppice dump vol.cop journal\tbatches, and where the chain ends\n"
+			    "coppice dump -a vol.cop tree objects\tall nodes with their entries\n"
+			    "coppice dump --replay vol.cop object /etc/motd\twhere a file lies\n",
+		.options = dump_options,
+		.flags = COMMAND_QUERY,
+		.operand = OPERAND_VOLUME,
+		.operands_min = 1,
+		.operands_max = 3,
+		.run = verb_dump,
 	},
 	{
 		.name = "repair",

@@ -178,3 +178,20 @@ json_id(struct json *json, const char *key, uint64_t id)
 	begin_value(json, key);
 	(void)fprintf(json->stream, "\"%" PRIu64 "\"", id);
 }
+
+void
+json_hex(struct json *json, const char *key, const uint8_t *data, size_t bytes)
+{
+	begin_value(json, key);
+	(void)putc('"', json->stream);
+	for (size_t i = 0; i < bytes; i++)
+		(void)fprintf(json->stream, "%02x", data[i]);
+	(void)putc('"', json->stream);
+}
+
+void
+json_word(struct json *json, const char *key, uint64_t word)
+{
+	begin_value(json, key);
+	(void)fprintf(json->stream, "\"%016" PRIx64 "\"", word);
+}

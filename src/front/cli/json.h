@@ -17,7 +17,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { JSON_DEPTH_MAX = 8 };
+enum { JSON_DEPTH_MAX = 16 };
 
 struct json {
 	FILE *stream;
@@ -41,6 +41,10 @@ void json_unsigned(struct json *json, const char *key, uint64_t value);
 void json_signed(struct json *json, const char *key, int64_t value);
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
+
+/* Bytes that are no text, and 64 bits that are no number: as digits of base 16. */
+void json_hex(struct json *json, const char *key, const uint8_t *data, size_t bytes);
+void json_word(struct json *json, const char *key, uint64_t word);
 
 /* An object number: a string of digits. */
 void json_id(struct json *json, const char *key, uint64_t id);

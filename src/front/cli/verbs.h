@@ -10,6 +10,7 @@ int verb_check(struct cli *cli);
 int verb_completion(struct cli *cli);
 int verb_cp(struct cli *cli);
 int verb_df(struct cli *cli);
+int verb_dump(struct cli *cli);
 int verb_du(struct cli *cli);
 int verb_help(struct cli *cli);
 int verb_info(struct cli *cli);

@@ -167,6 +167,16 @@ world_close(struct world *w)
 }
 
 void
+world_kill(struct world *w)
+{
+	cop_release(w->root);
+	cop_abandon(w->volume);
+	device_close(w->dev);
+	w->volume = NULL;
+	w->dev = NULL;
+}
+
+void
 world_reopen(struct world *w)
 {
 	world_close(w);

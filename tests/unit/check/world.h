@@ -83,6 +83,9 @@ struct world *world_open_closed(struct superblock *out_newest, struct superblock
 /* Closes with a checkpoint, or opens again. */
 void world_close(struct world *w);
 void world_reopen(struct world *w);
+
+/* Closes as a process that is killed does. */
+void world_kill(struct world *w);
 void world_free(struct world *w);
 
 /* The number of what has this path. */

@@ -100,6 +100,21 @@ escapes_bytes_so_that_they_come_back(void **state)
 	assert_string_written("a\xc3", 2, "\"s\": \"a\\udcc3\"");
 }
 
+static void
+writes_bytes_and_words_as_digits(void **state)
+{
+	static const uint8_t bytes[] = { 0, 0x9f, 0xff };
+	struct page page;
+
+	(void)state;
+	page_begin(&page);
+	json_hex(&page.json, "key", bytes, sizeof bytes);
+	json_hex(&page.json, "none", bytes, 0);
+	json_word(&page.json, "seal", 0xabcdef);
+	page_end(&page, "\"key\": \"009fff\",\n  \"none\": \"\",\n"
+			"  \"seal\": \"0000000000abcdef\"\n}");
+}
+
 int
 main(void)
 {
@@ -107,6 +122,7 @@ main(void)
 		cmocka_unit_test(says_version_and_schema_first),
 		cmocka_unit_test(nests_arrays_and_objects),
 		cmocka_unit_test(escapes_bytes_so_that_they_come_back),
+		cmocka_unit_test(writes_bytes_and_words_as_digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

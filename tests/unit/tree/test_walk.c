@@ -60,7 +60,7 @@ tell_entry(void *context, struct view key, struct view value)
 static struct told *
 walk(struct world *w, const struct tree *tree, bool both_copies, struct told *told)
 {
-	const struct tree_walk how = { tell_node, tell_entry, told, both_copies, NULL };
+	const struct tree_walk how = { tell_node, tell_entry, told, both_copies, NULL, NULL };
 
 	assert_int_equal(tree_walk(&w->env, tree->kind, &tree->root, &how), 0);
 	return told;
@@ -757,7 +757,7 @@ refuses_more_levels_than_there_can_be(void **state)
 	struct world *w = world_open(NODE, 1, 16 << 20);
 	struct tree tree = grow(w);
 	struct told *told = told_new();
-	const struct tree_walk how = { tell_node, tell_entry, told, false, NULL };
+	const struct tree_walk how = { tell_node, tell_entry, told, false, NULL, NULL };
 
 	(void)state;
 	tree.root.levels = TREE_LEVELS_MAX + 1;
@@ -791,7 +791,7 @@ survives_every_failing_allocation(void **state)
 		struct world *w = world_open(NODE, 2, 16 << 20);
 		struct tree tree = world_grow(w, TREE_CONTENT, 200, 1, VALUE);
 		struct told *told = told_new();
-		const struct tree_walk how = { tell_node, tell_entry, told, true, NULL };
+		const struct tree_walk how = { tell_node, tell_entry, told, true, NULL, NULL };
 		struct tree_dismantle visit = dismantle_to(told, true);
 		struct tree_cursor cursor = { .bytes = 0 };
 		bool is_done;
