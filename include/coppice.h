@@ -569,7 +569,8 @@ enum cop_problem_class {
 	COP_PROBLEM_STRUCTURE = 4, /* records, links, directories that contradict each other */
 	COP_PROBLEM_DATA = 5,
 	COP_PROBLEM_LEAK = 6,
-	COP_PROBLEM_COPY = 7, /* one of two copies is bad; the other is good */
+	COP_PROBLEM_COPY = 7,    /* one of two copies is bad; the other is good */
+	COP_PROBLEM_JOURNAL = 8, /* batches that are lost or say what cannot be */
 };
 
 struct cop_problem {
@@ -609,8 +610,9 @@ struct cop_check_result {
 };
 
 /*
- * Proves every invariant of the volume on `device`; writes nothing. 0 with problems == 0 means
- * sound. COP_EBUSY: open for writing. Errors are for what kept the check from finishing.
+ * Proves every invariant of the volume on `device`, of its newest checkpoint and of what the
+ * journal makes of it; writes nothing. 0 with problems == 0 means sound. COP_EBUSY: open for
+ * writing. Errors are for what kept the check from finishing.
  */
 COP_API COP_MUST_CHECK int cop_check(const char *device, const struct cop_check_options *options,
 	struct cop_check_result *out_result);

@@ -239,7 +239,10 @@ catalog__walk_tree(struct walker *walker, enum tree_kind kind, const char *what,
 		.node = visit_node,
 		.entry = entry,
 		.context = walker,
-		.both_copies = checker->is_first_pass || walker->is_previous,
+		/* What was replayed lies in memory only; the copies of the rest have been judged.
+		 */
+		.both_copies =
+			(checker->is_first_pass || walker->is_previous) && !checker->is_replayed,
 	};
 	int err;
 
@@ -312,7 +315,7 @@ dead_node(void *context, const struct tree_pointer *pointer)
 		dead->is_twice = true;
 	walker->is_judged =
 		result == CLAIM_NEW && (walker->checker->is_first_pass || walker->is_previous);
-	if (walker->is_judged && pointer->addr2 != 0) {
+	if (walker->is_judged && pointer->addr2 != 0 && !walker->checker->is_replayed) {
 		judge_dead_copy(dead, pointer, 1);
 		judge_dead_copy(dead, pointer, 2);
 	}
@@ -407,7 +410,7 @@ meet_branch(struct catalog *catalog, struct view key, struct view value)
 		catalog__problem(walker, 0, "a branch record with what this version never writes");
 	catalog->has_branch = true;
 	catalog->leaf_birth = walker->leaf_birth;
-	if (!walker->is_previous)
+	if (!walker->is_previous && !walker->checker->is_replayed)
 		walker->checker->objects = catalog->branch.objects;
 }
 
@@ -492,6 +495,10 @@ catalog__walk(struct checker *checker, const struct superblock *sb)
 		catalog__problem(walker, 0, "a branch without a name");
 	if (!catalog.has_branch)
 		return;
+	if (checker->is_replayed) {
+		catalog.branch.objects = checker->replayed;
+		catalog.leaf_birth = sb->generation;
+	}
 	walker->leaf_birth = catalog.leaf_birth;
 	walker->objects = catalog.branch.objects;
 	objects__walk(walker, &catalog.branch.objects);

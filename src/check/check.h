@@ -17,6 +17,13 @@
  *   data          every block against its checksum; what lies past the end of a file is zero
  *   previous      what the checkpoint before reaches beside the newest is whole as well, and
  *                 nothing of it was overwritten (invariant 1)
+ *   journal       the chain from the tail of the checkpoint before reaches that of the newest, and
+ *                 goes on as far as anything was durable; each batch decodes, and what it says is
+ *                 durable, its counters, its runs and its messages agree with those before it and
+ *                 with the volume; the superblocks say of it what it is
+ *   replayed      if there is anything after the newest checkpoint: all of the above again, for
+ *                 what replaying the journal in memory gives. What the first proof has told is not
+ *                 told again; what is told begins with "after the journal".
  *
  * Promises
  *   - Writes nothing. Ends on every image, after time that grows with the size of the volume.
@@ -24,7 +31,7 @@
  *     something could not be read is told in one problem, not in one for each consequence.
  *   - Problems that follow one another on the device are one; of problems of one kind the first
  *     REPORTS_OF_A_KIND_MAX are told, and then how many more there were.
- *   - Memory stays within `cache_bytes`.
+ *   - Memory stays within `cache_bytes`, but for what replaying a journal changes.
  *
  * Cost      Reads metadata once for each pass, data once, sorted by address among what is met
  *           together, 16 requests or more in flight. One pass covers (cache_bytes / 8) / 12 KiB

@@ -7,6 +7,7 @@
  *   check.c        memory, passes, the end
  *   report.c       problems and progress
  *   superblocks.c  copies, fields, the parameters of the format
+ *   journal.c      batches, and whether there is anything to replay
  *   references.c   the window of blocks: who refers to what, against the bitmaps
  *   catalog.c      branches, jobs, dead trees
  *   objects.c      the object tree: records, content, directories
@@ -102,6 +103,7 @@ struct problem_kind {
 
 enum {
 	REPORTS_OF_A_KIND_MAX = 1000,
+	TOLD_MAX = 4096, /* problems that are remembered for the second proof */
 	PROBLEM_KINDS_MAX = 128,
 	CHECK_PATH_BYTES = 16384, /* a longer path is not told */
 };
@@ -135,6 +137,14 @@ struct checker {
 	struct volume *volume;
 	struct tree_env *env;
 	uint8_t parameters[BLOCK_BYTES]; /* as each AG without a ring begins */
+
+	/* A second proof, of what replaying the journal gives, in memory. */
+	bool has_replay;
+	bool is_replayed;          /* this is it: `sb` is what a checkpoint would say */
+	uint64_t replayed_from;    /* the newest checkpoint: what is younger was replayed */
+	struct tree_root replayed; /* the object tree, which the catalog does not know yet */
+	uint64_t *told;            /* owned: hashes of problems, so that none is told twice */
+	size_t told_count;
 
 	/* This pass. */
 	bool is_first_pass; /* the one that judges nodes, records and data */
@@ -244,6 +254,11 @@ MUST_CHECK int superblocks__check(struct checker *checker);
 
 /* The block at the start of an AG that has been written and has no ring. */
 void superblocks__check_parameters(struct checker *checker, uint64_t ag, uint8_t *block);
+
+/* ---- journal.c ------------------------------------------------------------------------------- */
+
+/* Judges the journal, and finds out whether there is anything to replay. COP_ENOMEM. */
+MUST_CHECK int journal__check(struct checker *checker);
 
 /* ---- references.c ---------------------------------------------------------------------------- */
 

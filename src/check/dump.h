@@ -9,7 +9,7 @@
  *   - Writes nothing. Ends on every image.
  *   - What cannot be read or makes no sense is told where it belongs, and counted; all that does
  *     not hang on it is shown.
- *   - Memory stays within `cache_bytes`: what is shown is shown as it is met.
+ *   - Memory stays within `cache_bytes`, but for what a replay changes: nothing is collected.
  *
  * Cost      Reads what it shows, and the way there.
  */

@@ -18,10 +18,11 @@ struct journal_dump {
 	struct dump *dump;
 	struct journal_region region;
 	struct journal_chain chain; /* as far as batches go on */
-	size_t accepted;            /* of them, with data that verifies */
-	uint8_t *buffer;            /* owned: a batch */
-	uint8_t *block;             /* owned: a block of data */
-	bool is_kept;               /* of the batch that is shown: its data must still be there */
+	struct journal_chain
+		accepted; /* of it, as far as data verifies; its batches are borrowed */
+	uint8_t *buffer;  /* owned: a batch */
+	uint8_t *block;   /* owned: a block of data */
+	bool is_kept;     /* of the batch that is shown: its data must still be there */
 };
 
 /* ---- Messages -------------------------------------------------------------------------------- */
@@ -287,9 +288,9 @@ show_batch(struct journal_dump *journal, size_t index)
 	}
 	show_header(dump, &header);
 	dump__text(dump, "fate",
-		index < journal->chain.newest ? "in the newest checkpoint"
-		: index < journal->accepted   ? "replayed"
-					      : "discarded: data it names is not there");
+		index < journal->chain.newest     ? "in the newest checkpoint"
+		: index < journal->accepted.count ? "replayed"
+						  : "discarded: data it names is not there");
 	journal->is_kept = index >= journal->chain.newest;
 	show_transactions(journal, &header);
 	dump__end(dump);
@@ -332,8 +333,8 @@ show_end(struct journal_dump *journal)
 		dump->err = err;
 		return;
 	}
-	if (journal->accepted < chain->count)
-		why = "data that a batch names is not there";
+	if (journal->accepted.count < chain->count)
+		why = "data that a batch names cannot be had";
 	else if (err == COP_EIO)
 		why = "the device cannot read what follows";
 	else if (has_header && err)
@@ -353,13 +354,16 @@ show_end(struct journal_dump *journal)
 		show_header(dump, &header);
 		dump__end(dump);
 	}
-	dump__bool(dump, "is_damaged", chain->is_damaged);
-	if (chain->is_damaged) {
-		dump__unsigned(dump, "lost_sequence", chain->lost_sequence);
+	dump__bool(dump, "is_damaged", journal->accepted.is_damaged);
+	if (journal->accepted.is_damaged) {
+		dump__unsigned(dump, "lost_sequence", journal->accepted.lost_sequence);
 		dump__problem(dump,
 			fail(COP_ELOSS,
-				"batches %" PRIu64 " to %" PRIu64 " were durable and are lost",
-				chain->end.sequence, chain->lost_sequence));
+				"batches %" PRIu64 " to %" PRIu64 " %s durable and are lost",
+				journal->accepted.end.sequence, journal->accepted.lost_sequence,
+				chain->highest_durable >= journal->accepted.end.sequence
+					? "were"
+					: "may have been"));
 	}
 }
 
@@ -374,9 +378,8 @@ show_summary(struct journal_dump *journal)
 	dump__bool(dump, "reaches_back_to_previous", chain->has_previous);
 	dump__unsigned(dump, "batch_count", chain->count);
 	dump__unsigned(dump, "in_newest_checkpoint", chain->newest);
-	dump__unsigned(
-		dump, "replayed", journal->accepted - min_u64(chain->newest, journal->accepted));
-	dump__unsigned(dump, "discarded", chain->count - journal->accepted);
+	dump__unsigned(dump, "replayed", journal->accepted.count - chain->newest);
+	dump__unsigned(dump, "discarded", chain->count - journal->accepted.count);
 	dump__unsigned(dump, "durable", chain->durable);
 	dump__unsigned(dump, "highest_durable", chain->highest_durable);
 	dump__unsigned(dump, "highest_sequence", chain->highest_sequence);
@@ -444,7 +447,6 @@ scan(struct journal_dump *journal)
 	struct dump *dump = journal->dump;
 	struct journal_place newest = tail_of(&dump->newest);
 	struct journal_place previous = { 0 };
-	struct journal_chain accepted;
 	int err;
 
 	if (dump->previous.generation != 0)
@@ -453,10 +455,9 @@ scan(struct journal_dump *journal)
 	if (err)
 		return err;
 	/* Verifying cuts the chain; what is cut off shall be shown. */
-	accepted = journal->chain;
-	err = journal_verify_data(dump->dev, &journal->region, dump->sb.blocks, &accepted);
-	journal->accepted = accepted.count;
-	return err;
+	journal->accepted = journal->chain;
+	return journal_verify_data(
+		dump->dev, &journal->region, dump->sb.blocks, &journal->accepted);
 }
 
 int

@@ -5,6 +5,7 @@
 
 #include "check/check_internal.h"
 
+#include "base/checksum.h"
 #include "base/num.h"
 #include "object/directory_format.h"
 
@@ -85,6 +86,36 @@ verify_extent(struct walker *walker, const struct extent *extent, const struct e
 				      });
 }
 
+/* What the journal carries itself lies in the cache only, once it has been replayed. */
+static bool
+is_carried(struct checker *checker, uint64_t addr, uint64_t checksum)
+{
+	struct cache *cache = volume_cache(checker->volume);
+	struct buffer *buffer = cache_peek(cache, addr, checksum);
+	bool is_whole;
+
+	if (!buffer)
+		return false;
+	is_whole = buffer->blocks == 1 && checksum64(buffer->data, BLOCK_BYTES) == checksum;
+	cache_release(cache, buffer);
+	return is_whole;
+}
+
+static void
+verify_replayed(
+	struct walker *walker, const struct extent *extent, const struct extent_place *place)
+{
+	for (uint32_t i = 0; i < extent->blocks; i++) {
+		struct extent one = *extent;
+
+		extent_trim(&one, extent->first + i, 1);
+		if (is_carried(walker->checker, one.addr, one.checksums[0]))
+			(void)report__progress(walker->checker, BLOCK_BYTES);
+		else
+			verify_extent(walker, &one, place);
+	}
+}
+
 static void
 judge_extent(
 	const struct walker *walker, const struct extent *extent, const struct extent_place *place)
@@ -125,7 +156,12 @@ objects__extent(
 		judge_extent(walker, extent, place);
 	if (references__claim(checker, &claim) == CLAIM_BAD)
 		return;
-	if (wants_data && checker->is_first_pass)
+	/* After a replay: what is older was verified before it. */
+	if (checker->is_replayed && extent->birth < checker->replayed_from)
+		wants_data = false;
+	if (wants_data && checker->is_first_pass && checker->is_replayed)
+		verify_replayed(walker, extent, place);
+	else if (wants_data && checker->is_first_pass)
 		verify_extent(walker, extent, place); /* which counts as progress */
 	else
 		(void)report__progress(checker, claim.blocks * BLOCK_BYTES);

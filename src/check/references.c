@@ -10,6 +10,7 @@
  *                     thing there, and is taken off the third map.
  *   previous claims   come after all of the newest. A block found by the newest is shared: whoever
  *                     is below it has been judged. Others are taken off the third map.
+ *   replayed          the first map has what replay has changed of it; there is no third one
  *   judge             the first two maps are equal, and the third is empty
  */
 
@@ -86,8 +87,38 @@ end_unknown(struct references *references, uint64_t end)
 
 struct loading {
 	struct checker *checker;
-	uint8_t *block; /* for the parameters */
+	uint8_t *block; /* for the parameters, and for a bitmap that was never written */
 };
+
+/* The bitmap of a group that the newest checkpoint has never written, if replay has used it. */
+static const uint8_t *
+used_by_replay(struct loading *loading, uint64_t ag)
+{
+	struct checker *checker = loading->checker;
+
+	if (!checker->is_replayed)
+		return NULL;
+	memset(loading->block, 0, BLOCK_BYTES);
+	if (!space_changes_used(volume_space(checker->volume), ag, loading->block))
+		return NULL;
+	for (uint32_t i = 0; i < geometry_fixed_blocks(&checker->geometry, ag); i++)
+		bit_set(loading->block, i);
+	return loading->block;
+}
+
+static void
+meet_freed(void *context, struct run run)
+{
+	struct checker *checker = context;
+	uint32_t ag_blocks = checker->geometry.ag_blocks;
+
+	for (uint64_t block = run.addr; block < run.addr + run.blocks; block++) {
+		struct window_ag *entry = find_ag(&checker->references, block / ag_blocks);
+
+		if (entry && !entry->is_unknown)
+			bit_clear(entry->bitmap, block % ag_blocks);
+	}
+}
 
 static bool
 visit_newest(void *context, uint64_t ag, const struct space_descriptor *descriptor,
@@ -100,6 +131,8 @@ visit_newest(void *context, uint64_t ag, const struct space_descriptor *descript
 
 	(void)descriptor;
 	end_unknown(references, ag);
+	if (!bitmap && result == 0)
+		bitmap = used_by_replay(loading, ag);
 	if (!bitmap && result == 0)
 		return true;
 	if (references->count == references->capacity) {
@@ -116,10 +149,12 @@ visit_newest(void *context, uint64_t ag, const struct space_descriptor *descript
 		return true;
 	}
 	memcpy(entry->bitmap, bitmap, BLOCK_BYTES);
+	if (checker->is_replayed)
+		(void)space_changes_used(volume_space(checker->volume), ag, entry->bitmap);
 	memset(entry->found, 0, BLOCK_BYTES);
 	for (uint32_t i = 0; i < geometry_fixed_blocks(&checker->geometry, ag); i++)
 		bit_set(entry->found, i);
-	if (!geometry_has_ring(&checker->geometry, ag))
+	if (!geometry_has_ring(&checker->geometry, ag) && !checker->is_replayed)
 		superblocks__check_parameters(checker, ag, loading->block);
 	return true;
 }
@@ -174,6 +209,8 @@ load_newest(struct checker *checker, struct loading *loading)
 		return 0;
 	}
 	end_unknown(references, references->end_ag);
+	if (err == 0 && checker->is_replayed)
+		space_changes_freed(volume_space(checker->volume), meet_freed, checker);
 	return err;
 }
 

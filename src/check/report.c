@@ -8,6 +8,7 @@
 
 #include "check/check_internal.h"
 
+#include "base/checksum.h"
 #include "base/num.h"
 
 #include <stdarg.h>
@@ -32,12 +33,36 @@ kind_of(struct checker *checker, enum cop_problem_class class_, const char *form
 	return kind;
 }
 
+/*
+ * Has the first proof told the same of the same place? What replay has left as it is is met again
+ * by the second one. Those that are too many to be remembered are told twice.
+ */
+static bool
+is_told(struct checker *checker, const struct finding *finding, const char *text)
+{
+	uint64_t words[] = { finding->class_, finding->object, finding->offset, finding->block };
+	uint64_t hash = hash64(text, strlen(text), hash64(words, sizeof words, 0));
+
+	if (!checker->told)
+		return false;
+	for (size_t i = 0; checker->is_replayed && i < checker->told_count; i++) {
+		if (checker->told[i] == hash)
+			return true;
+	}
+	if (!checker->is_replayed && checker->told_count < TOLD_MAX)
+		checker->told[checker->told_count++] = hash;
+	return false;
+}
+
 /* Counts a problem. NULL: it is not told. */
 static struct problem_kind *
-count(struct checker *checker, const struct finding *finding, const char *format)
+count(struct checker *checker, const struct finding *finding, const char *format, const char *text)
 {
-	struct problem_kind *kind = kind_of(checker, finding->class_, format);
+	struct problem_kind *kind;
 
+	if (is_told(checker, finding, text))
+		return NULL;
+	kind = kind_of(checker, finding->class_, format);
 	checker->result.problems++;
 	kind->count++;
 	if (!checker->options.problem || kind->count > (uint64_t)REPORTS_OF_A_KIND_MAX + 1)
@@ -50,7 +75,12 @@ tell(struct checker *checker, const struct finding *finding, struct problem_kind
 	const char *text)
 {
 	struct cop_problem problem = COP_INIT(problem);
+	char replayed[PROBLEM_TEXT_BYTES + 32];
 
+	if (checker->is_replayed) {
+		(void)snprintf(replayed, sizeof replayed, "after the journal: %s", text);
+		text = replayed;
+	}
 	if (kind->count > REPORTS_OF_A_KIND_MAX) {
 		(void)snprintf(
 			kind->text, sizeof kind->text, "%.*s", (int)sizeof kind->text - 1, text);
@@ -69,22 +99,22 @@ tell(struct checker *checker, const struct finding *finding, struct problem_kind
 void
 report__problem(struct checker *checker, const struct finding *finding, const char *format, ...)
 {
-	struct problem_kind *kind = count(checker, finding, format);
+	struct problem_kind *kind;
 	char text[PROBLEM_TEXT_BYTES];
 	va_list args;
 
-	if (!kind)
-		return;
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof text, format, args);
 	va_end(args);
-	tell(checker, finding, kind, text);
+	kind = count(checker, finding, format, text);
+	if (kind)
+		tell(checker, finding, kind, text);
 }
 
 void
 report__text(struct checker *checker, const struct finding *finding, const char *text)
 {
-	struct problem_kind *kind = count(checker, finding, text);
+	struct problem_kind *kind = count(checker, finding, text, text);
 	char copy[PROBLEM_TEXT_BYTES]; /* the text may be that of an error, which path__of() ends */
 
 	if (!kind)
@@ -119,13 +149,16 @@ report__progress(struct checker *checker, uint64_t bytes)
 	struct cop_check_progress progress = {
 		.total_bytes = checker->pass_count * checker->used_bytes,
 	};
+	uint64_t first_bytes = checker->is_replayed ? progress.total_bytes : 0;
 
 	if (checker->err)
 		return false;
 	checker->pass_bytes += bytes;
 	progress.done_bytes = checker->pass * checker->used_bytes +
 			      min_u64(checker->pass_bytes, checker->used_bytes);
-	progress.done_bytes = min_u64(progress.done_bytes, progress.total_bytes);
+	progress.done_bytes = min_u64(progress.done_bytes, progress.total_bytes) + first_bytes;
+	if (checker->has_replay)
+		progress.total_bytes *= 2;
 	if (checker->options.progress &&
 		!checker->options.progress(checker->options.context, &progress)) {
 		checker->err = fail(COP_EINTR, "the check was interrupted");

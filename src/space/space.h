@@ -249,6 +249,16 @@ struct space_stats space_stats(struct space *space);
 /* Asserts free + used + awaiting == blocks for every loaded AG and in sum. */
 void space_check(struct space *space);
 
+/* ---- What the open generation has changed: check, after a replay ---------------------------- */
+
+/* Sets the bits of what came into use in `ag` since the newest checkpoint; false: nothing did. */
+bool space_changes_used(struct space *space, uint64_t ag, uint8_t bitmap[static COP_BLOCK_BYTES]);
+
+/* Visits the runs that went out of use since then, some of which may have come into use since then
+ * as well. `visit` calls nothing of the space. */
+void space_changes_freed(
+	struct space *space, void (*visit)(void *context, struct run run), void *context);
+
 /* ---- Reading an allocation tree without opening it: check, dump ----------------------------- */
 
 /*

@@ -126,6 +126,9 @@ def loses_what_damage_took_from_the_journal_only_when_told_to():
             assert set(left) <= set(whole), left
             page = _dump(w, "journal", code=world.INTEGRITY)
             tap.equal(page["is_damaged"], True)
+            problems = w.run("check", "--json", "v.cop", code=world.INTEGRITY,
+                             says="1 problem found").json()["problems"]
+            tap.equal([p["class"] for p in problems], ["journal"])
         w.run("repair", "--accept-loss", "v.cop")
         w.is_sound()
         tap.equal(w.run("ls", "-R", "v.cop").lines(), left)

@@ -44,7 +44,7 @@ int world_close(struct world *world);
 /* As a process that is killed. */
 void world_abandon(struct world *world);
 
-enum { WORLD_CLASSES = COP_PROBLEM_COPY + 1 };
+enum { WORLD_CLASSES = COP_PROBLEM_JOURNAL + 1 };
 
 /* What a check of the whole volume found. */
 struct world_check {

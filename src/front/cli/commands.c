@@ -308,7 +308,13 @@ const struct command commands[] = {
 		.summary = "prove that a volume is sound",
 		.text = "Verifies every invariant and every allocated block with its data, and "
 			"writes\n"
-			"nothing. Exit code 4 when there is a problem.",
+			"nothing. After a crash that is done twice: for the newest checkpoint, and "
+			"for "
+			"what\n"
+			"the journal makes of it, which is what any command would find. Exit code "
+			"4 "
+			"when\n"
+			"there is a problem.",
 		.examples = "coppice check vol.cop\teverything\n"
 			    "coppice check --metadata vol.cop\tfaster: without the data of files\n",
 		.options = check_options,

@@ -29,6 +29,8 @@ class_name(enum cop_problem_class class_)
 		return "leak";
 	case COP_PROBLEM_COPY:
 		return "copy";
+	case COP_PROBLEM_JOURNAL:
+		return "journal";
 	}
 	return "unknown";
 }

@@ -177,6 +177,12 @@ world_kill(struct world *w)
 }
 
 void
+world_start(struct world *w)
+{
+	open_volume(w);
+}
+
+void
 world_reopen(struct world *w)
 {
 	world_close(w);

@@ -84,8 +84,9 @@ struct world *world_open_closed(struct superblock *out_newest, struct superblock
 void world_close(struct world *w);
 void world_reopen(struct world *w);
 
-/* Closes as a process that is killed does. */
+/* Closes as a process that is killed does; opens what is closed. */
 void world_kill(struct world *w);
+void world_start(struct world *w);
 void world_free(struct world *w);
 
 /* The number of what has this path. */
