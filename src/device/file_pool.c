@@ -10,11 +10,11 @@
  * host refused those as well) everything still gets done.
  */
 
+#include "base/thread.h"
 #include "device/file_internal.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 enum {
@@ -118,22 +118,17 @@ work(void *context)
 	return NULL;
 }
 
-/* Signals are for the program's own threads. A refusal is no error: callers do the work. */
+/* A refusal is no error: callers do the work. */
 static void
 start_thread_locked(struct file_pool *pool)
 {
 	pthread_attr_t attr;
-	sigset_t all;
-	sigset_t old;
 
 	if (pthread_attr_init(&attr) != 0)
 		return;
 	(void)pthread_attr_setstacksize(&attr, STACK_BYTES); /* else it has the usual size */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&pool->threads[pool->thread_count], &attr, work, pool) == 0)
+	if (thread_start(&pool->threads[pool->thread_count], &attr, work, pool) == 0)
 		pool->thread_count++;
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)pthread_attr_destroy(&attr);
 }
 

@@ -2,6 +2,7 @@
 
 #include "object/open.h"
 
+#include "base/thread.h"
 #include "object/pages_internal.h"
 #include "object/reclaim.h"
 #include "space/geometry.h"
@@ -61,7 +62,7 @@ jobs_wake(struct cop_volume *volume)
 static int
 start_thread(struct cop_volume *volume)
 {
-	int host = pthread_create(&volume->thread, NULL, background, volume);
+	int host = thread_start(&volume->thread, NULL, background, volume);
 
 	if (host != 0)
 		return fail_errno(host, "background thread");
