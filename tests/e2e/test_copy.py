@@ -495,15 +495,37 @@ def finishes_what_is_done_when_interrupted():
 
 
 def leaves_nothing_of_a_file_that_was_interrupted():
+    """Whether its end comes right behind the signal, as when the writer is interrupted, too, or
+    never: then the wait for it ends."""
     with World() as w:
-        process = w.start("cp", "-", "v.cop:/file", stdin=subprocess.PIPE)
-        process.stdin.write(b"x" * (2 * MIB))
+        for comes_to_its_end in (True, False):
+            process = w.start("cp", "-", "v.cop:/file", stdin=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+            process.stdin.write(b"x" * (2 * MIB))  # more than a pipe holds: it has begun to read
+            process.stdin.flush()
+            process.send_signal(signal.SIGTERM)
+            if comes_to_its_end:
+                process.stdin.close()
+            tap.equal(process.stderr.read(), b"coppice: cp: interrupted; "
+                      b"what was done until then is kept\n")
+            tap.equal(process.wait(), world.INTERRUPTED)
+            process.stdin.close()
+            process.stderr.close()
+            tap.equal(w.names(), [])
+            w.is_sound()
+
+
+def goes_on_when_the_signal_is_to_be_ignored():
+    with World() as w:
+        ignores = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        process = subprocess.Popen(ignores + [world.PROGRAM, "cp", "-", "v.cop:/file"],
+                                   cwd=w.folder, stdin=subprocess.PIPE)
+        process.stdin.write(b"x" * MIB)
         process.stdin.flush()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         process.stdin.close()
-        tap.equal(process.wait(), world.INTERRUPTED)
-        tap.equal(w.names(), [])
-        w.is_sound()
+        tap.equal(process.wait(), 0)
+        tap.equal(len(w.cat("/file")), MIB)
 
 
 def survives_a_kill_in_the_middle():

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -154,6 +155,8 @@ class World:
 
 def run_tests(module):
     """Every function of the module that is defined there and has no argument is a test."""
+    # A shell has what it runs in the background ignore it, and so would the programs of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tests = [f for n, f in vars(module).items() if inspect.isfunction(f)
              and f.__module__ == module.__name__ and not n.startswith("_")
              and not inspect.signature(f).parameters]

@@ -249,9 +249,13 @@ message_of(const char *object, int code)
 void
 report(struct cli *cli, const char *object, int code)
 {
-	char *message = message_of(object, code);
-	char *hint = hint_for(cli, object, code);
+	char *message;
+	char *hint;
 
+	if (code == COP_EINTR && interrupt_requested())
+		return;
+	message = message_of(object, code);
+	hint = hint_for(cli, object, code);
 	say(cli, object, message, hint);
 	count_failure(cli, exit_of(code));
 	free(message);

@@ -48,7 +48,7 @@ struct cli {
 	struct progress progress;
 };
 
-/* Counts the error that was just noted for this object, and says it. */
+/* Counts the error that was just noted for this object, and says it. An interruption is neither. */
 void report(struct cli *cli, const char *object, int code);
 
 /* The same for what the program itself found; `hint` is what to try, or NULL. */

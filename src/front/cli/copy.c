@@ -26,8 +26,6 @@ enum { BUFFER_ALIGNMENT = 4096, SKIPPED = 1 };
 static void
 report_source(struct copy *copy, int code)
 {
-	if (code == COP_EINTR && interrupt_requested())
-		return;
 	report(copy->cli, text_string(&copy->from), code);
 }
 
@@ -44,8 +42,6 @@ report_sink(struct copy *copy, int code)
 		copy->has_stopped = true;
 		break;
 	default:
-		if (code == COP_EINTR && interrupt_requested())
-			return;
 		report(copy->cli, text_string(&copy->to), code);
 	}
 }
@@ -462,6 +458,15 @@ copy_file(struct copy *copy, struct source_file *from, struct sink_directory *to
 		return;
 	if ((item.kind == COP_FILE && copy_content(copy, from, &file, &damaged) != 0) ||
 		(copy->preserve && copy_xattrs(copy, from, &file) != 0)) {
+		copy->sink->ops->abandon(&file);
+		return;
+	}
+	/*
+	 * The name is the last step, and what was interrupted before it gets none: whoever writes
+	 * into the pipe that we read may have been interrupted as well, and this is not the end of
+	 * the file that was meant.
+	 */
+	if (interrupt_requested()) {
 		copy->sink->ops->abandon(&file);
 		return;
 	}

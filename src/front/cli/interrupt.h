@@ -4,8 +4,9 @@
 /*
  * interrupt: SIGINT and SIGTERM stop a command at its next safe point.
  *
- * The first one sets a flag that loops ask for; what was done so far is then finished properly,
- * and the command exits with 130. The second one ends the process at once.
+ * The first one sets a flag that loops ask for, and ends every wait for input or output; what was
+ * done so far is then finished properly, and the command exits with 130. A file that was being
+ * copied gets no name. The second one ends the process at once.
  */
 
 #include <stdbool.h>

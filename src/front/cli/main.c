@@ -61,7 +61,8 @@ finish_output(struct cli *cli)
 {
 	bool failed = ferror(stdout) != 0;
 
-	if (fflush(stdout) != 0 || failed)
+	failed = fflush(stdout) != 0 || failed;
+	if (failed && !interrupt_requested())
 		report_and_stop(cli, NULL, fail_errno(errno, "standard output"));
 }
 
