@@ -21,6 +21,7 @@ cut_inline(struct edit *edit, const struct cut *cut)
 	uint64_t to = min_u64(cut->to, cut->length);
 	uint8_t *bytes = content_copy_inline(edit, cut->length);
 
+	edit->emptying = true; /* the record does not grow */
 	if (cut->from < to)
 		memset(bytes + cut->from, 0, to - cut->from);
 	return content_commit_record(edit);

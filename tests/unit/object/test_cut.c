@@ -123,6 +123,55 @@ holds_sparse_files_up_to_16_tib(void **state)
 	world_fini(&world);
 }
 
+/* ---- Full volumes ---------------------------------------------------------------------------- */
+
+/* What is free beside the reserve is promised to others: not even a record can be changed. */
+static uint64_t
+fill_to_the_brim(struct world *world, struct cop_object *file)
+{
+	struct space *space = volume_space(world->volume->volume);
+	struct cop_attr attr = COP_INIT(attr);
+	uint64_t blocks;
+
+	must(cop_settle(world->volume));
+	blocks = space_available_blocks(space);
+	must(space_admit(space, blocks, false));
+	assert_int_equal(cop_set_attr(file, &attr, COP_SET_MODE), COP_ENOSPC);
+	return blocks;
+}
+
+static void
+cuts_every_form_on_a_full_volume(void **state)
+{
+	static const uint64_t lengths[] = { 300, 3000, 100000, 900000 };
+	enum { EACH = 20, FILES = EACH * ARRAY_COUNT(lengths) };
+	struct cop_object *files[FILES];
+	struct world world;
+	uint64_t promised;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 36);
+	for (size_t i = 0; i < FILES; i++) {
+		files[i] = world_file(&world);
+		world_write(files[i], i, 0, lengths[i % ARRAY_COUNT(lengths)]);
+	}
+	promised = fill_to_the_brim(&world, files[0]);
+	for (size_t i = 0; i < FILES; i++) {
+		uint64_t length = lengths[i % ARRAY_COUNT(lengths)];
+
+		must(cop_punch(files[i], length / 4, length / 4));
+		must(cop_set_length(files[i], length - length / 8));
+		world_expect(files[i], i, 0, length / 4);
+	}
+	for (size_t i = 0; i < FILES; i++) {
+		must(cop_set_length(files[i], lengths[i % ARRAY_COUNT(lengths)] / 8));
+		world_expect(files[i], i, 0, lengths[i % ARRAY_COUNT(lengths)] / 8);
+		cop_release(files[i]);
+	}
+	space_unadmit(volume_space(world.volume->volume), promised);
+	world_fini(&world);
+}
+
 int
 main(void)
 {
@@ -130,6 +179,7 @@ main(void)
 		cmocka_unit_test(changes_form_in_both_directions),
 		cmocka_unit_test(never_shows_old_bytes_when_it_grows_again),
 		cmocka_unit_test(holds_sparse_files_up_to_16_tib),
+		cmocka_unit_test(cuts_every_form_on_a_full_volume),
 	};
 
 	world_writes_through = true;
