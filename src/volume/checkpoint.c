@@ -504,12 +504,17 @@ volume__checkpoint_forced(struct volume *volume)
 int
 volume_settle(struct volume *volume)
 {
-	enum {
-		TRIES = 3
-	}; /* the change itself, its release, and one for a visit that was in the way */
+	enum { CHECKPOINTS = 2 }; /* that a freed block waits for */
 	int err = volume_checkpoint(volume);
 
-	for (int i = 0; i < TRIES && err == 0 && space_pending_blocks(volume->space) > 0; i++)
+	for (int i = 0; i < CHECKPOINTS && err == 0 && space_pending_blocks(volume->space) > 0; i++)
+		err = volume__checkpoint_forced(volume);
+	if (err || space_pending_blocks(volume->space) == 0)
+		return err;
+
+	/* An operation was in the way, or what it did came later. */
+	(void)volume__wait_for_visits(volume); /* what goes on for long is not waited for */
+	for (int i = 0; i < CHECKPOINTS && err == 0 && space_pending_blocks(volume->space) > 0; i++)
 		err = volume__checkpoint_forced(volume);
 	return err;
 }

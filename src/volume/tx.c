@@ -28,7 +28,7 @@
 
 enum {
 	PREPARE_TRIES_FREE = 2,    /* before the third holds new tickets back */
-	SPACE_TRIES = 2,           /* checkpoints that an admission waits for */
+	SPACE_CHECKPOINTS = 2,     /* that an admission waits for, twice */
 	PATHS_OF_MESSAGE = 2,      /* its key's, and its root record's */
 	LIST_ENTRIES_PER_NODE = 4, /* a node taken may free two, with two copies each */
 	NODE_COPIES_MAX = 2,
@@ -374,19 +374,38 @@ tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
 
 /* ---- Tickets --------------------------------------------------------------------------------- */
 
+/* At the head of the queue: until all tickets have come back. False: none was out. */
+static bool
+wait_for_all_tickets(struct volume *volume)
+{
+	bool were_out;
+
+	mutex_lock(&volume->state);
+	were_out = volume->tickets_given != volume->tickets_returned;
+	while (volume->tickets_given != volume->tickets_returned)
+		condition_wait(&volume->state_changed, &volume->state);
+	mutex_unlock(&volume->state);
+	return were_out;
+}
+
 /*
- * At the head of the queue, after COP_ENOSPC, for the time numbered `tries`: two checkpoints bring
- * back what awaits release, unless an operation still looks at it; then that is waited for, before
- * one more. COP_ENOSPC: nothing more can be done.
+ * At the head of the queue, after COP_ENOSPC; `*tries` counts. What others hold for their worst
+ * case comes back with their tickets. Then two checkpoints bring back what awaits release, unless
+ * an operation still looks at it, or what had a ticket freed it after the first of them: then that
+ * is waited for, before two more. COP_ENOSPC: nothing more can be done.
  */
 static int
-make_room_in_space(struct volume *volume, int tries)
+make_room_in_space(struct volume *volume, int *tries)
 {
+	int try = (*tries)++;
+
+	if (wait_for_all_tickets(volume) && try == 0)
+		return 0;
 	if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
 		return COP_ENOSPC;
-	if (tries > SPACE_TRIES)
+	if (try == 1 + 2 * SPACE_CHECKPOINTS)
 		return COP_ENOSPC;
-	if (tries == SPACE_TRIES && !volume__wait_for_visits(volume))
+	if (try == 1 + SPACE_CHECKPOINTS && !volume__wait_for_visits(volume))
 		return COP_ENOSPC;
 	return volume__checkpoint_forced(volume);
 }
@@ -396,9 +415,10 @@ static int
 admit_at_head(struct volume *volume, uint64_t blocks, bool emptying)
 {
 	int err = space_admit(volume->space, blocks, emptying);
+	int tries = 0;
 
-	for (int tries = 0; err == COP_ENOSPC; tries++) {
-		err = make_room_in_space(volume, tries);
+	while (err == COP_ENOSPC) {
+		err = make_room_in_space(volume, &tries);
 		if (err)
 			return err;
 		err = space_admit(volume->space, blocks, emptying);
@@ -701,10 +721,11 @@ take_run(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t w
 	const struct request in_person = { 0 };
 	struct volume *volume = tx->volume;
 	int err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
+	int tries = 0;
 
-	for (int tries = 0; err == COP_ENOSPC; tries++) {
+	while (err == COP_ENOSPC) {
 		(void)volume__queue_enter(volume, tx->visit, &in_person);
-		err = make_room_in_space(volume, tries);
+		err = make_room_in_space(volume, &tries);
 		volume__queue_leave(volume, tx->visit);
 		if (err)
 			return err;
@@ -1247,7 +1268,7 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 			continue;
 		}
 		if (err == COP_ENOSPC && !tx->is_replay) {
-			err = make_room_in_space(volume, tries++);
+			err = make_room_in_space(volume, &tries);
 			if (err == 0)
 				continue;
 		}

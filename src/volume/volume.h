@@ -342,7 +342,8 @@ MUST_CHECK int volume_tick(struct volume *volume);
 /* Everything that was committed before the call is durable when it returns 0. No lock held. */
 MUST_CHECK int volume_checkpoint(struct volume *volume);
 
-/* Checkpoints until nothing awaits release, or only what a running operation may still look at. */
+/* Checkpoints until nothing awaits release, or only what an operation may still look at that goes
+ * on for more than a second. */
 MUST_CHECK int volume_settle(struct volume *volume);
 
 /* A checkpoint that says that nothing came after it; nothing if the newest one says so. The last

@@ -1,4 +1,5 @@
 #include "base/checksum.h"
+#include "base/num.h"
 #include "base/random.h"
 #include "volume/volume_internal.h"
 #include "world.h"
@@ -521,9 +522,169 @@ a_full_volume_is_emptied_though_others_look_on(void **state)
 	world_end(&world);
 }
 
+enum { YIELDS = 1000 };
+
+/* One with a ticket, whose worst case is all there is: it comes back when somebody needs it. */
+static void *
+hold_a_ticket(void *context)
+{
+	struct looker *looker = context;
+	struct volume *volume = looker->volume;
+	uint64_t blocks = space_free_blocks(volume->space) - volume->standing.blocks;
+	bool is_wanted = false;
+
+	if (space_admit(volume->space, blocks, true) != 0)
+		abort();
+	mutex_lock(&volume->state);
+	volume->tickets_given++;
+	mutex_unlock(&volume->state);
+	atomic_store(&looker->stop, true);
+	while (!is_wanted) {
+		sched_yield();
+		mutex_lock(&volume->state);
+		is_wanted = volume->queue_has_head;
+		mutex_unlock(&volume->state);
+	}
+	for (int i = 0; i < YIELDS; i++) /* for one that does not wait to give up meanwhile */
+		sched_yield();
+	space_unadmit(volume->space, blocks);
+	mutex_lock(&volume->state);
+	volume->tickets_returned++;
+	condition_wake_all(&volume->state_changed);
+	mutex_unlock(&volume->state);
+	return NULL;
+}
+
+static void
+emptying_waits_for_what_tickets_hold(void **state)
+{
+	struct world world = { 0 };
+	struct looker looker = { 0 };
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_put(&world, i, 1, 400), 0);
+	world_settle(&world);
+	looker.volume = world.volume;
+	assert_int_equal(pthread_create(&looker.thread, NULL, hold_a_ticket, &looker), 0);
+	while (!atomic_load(&looker.stop))
+		sched_yield();
+	assert_int_equal(world_delete(&world, 7), 0);
+	assert_int_equal(pthread_join(looker.thread, NULL), 0);
+	world_end(&world);
+}
+
+/* Deletes every fourth entry, all over the tree. */
+struct emptier {
+	struct world *world;
+	pthread_t thread;
+	uint32_t first;
+	uint32_t count;
+	int err;
+	char text[200];
+};
+
+static void *
+empty_part(void *context)
+{
+	struct emptier *emptier = context;
+	struct volume *volume = emptier->world->volume;
+
+	for (uint32_t i = emptier->first; i < emptier->count && emptier->err == 0; i += 4) {
+		uint8_t key[OBJECT_KEY_BYTES];
+		struct volume_visit visit;
+		struct tx *tx;
+
+		volume_enter(volume, &visit);
+		emptier->err = tx_begin(volume, &visit, true, &tx);
+		if (emptier->err == 0)
+			emptier->err = tx_delete(tx, world_objects,
+				world_key(key, (uint32_t)((uint64_t)i * 7919 % emptier->count)));
+		if (emptier->err == 0)
+			emptier->err = tx_commit(tx);
+		if (emptier->err)
+			(void)snprintf(emptier->text, sizeof emptier->text, "%s", err_text());
+		volume_leave(volume, &visit);
+	}
+	return NULL;
+}
+
+/* What others set aside for their worst case comes back with their tickets. */
+static void
+a_full_volume_is_emptied_by_many_at_once(void **state)
+{
+	struct world world = { 0 };
+	struct emptier emptiers[4];
+	uint32_t count = 0;
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	before = space_free_blocks(volume_space(world.volume));
+	while (world_put(&world, count, (uint8_t)count, 400) == 0)
+		count++;
+	volume_leave(world.volume, &world.visit);
+	for (uint32_t i = 0; i < ARRAY_COUNT(emptiers); i++) {
+		emptiers[i] = (struct emptier){ .world = &world, .first = i, .count = count };
+		assert_int_equal(
+			pthread_create(&emptiers[i].thread, NULL, empty_part, &emptiers[i]), 0);
+	}
+	for (uint32_t i = 0; i < ARRAY_COUNT(emptiers); i++)
+		assert_int_equal(pthread_join(emptiers[i].thread, NULL), 0);
+	volume_enter(world.volume, &world.visit);
+	for (uint32_t i = 0; i < ARRAY_COUNT(emptiers); i++) {
+		if (emptiers[i].err)
+			fail_msg("%s", emptiers[i].text);
+	}
+	world_settle(&world);
+	assert_int_equal(space_free_blocks(volume_space(world.volume)), before);
+	world_end(&world);
+}
+
+/* Leaves its visit when what the settling could do without that is done. */
+static void *
+look_on_while_settling(void *context)
+{
+	struct looker *looker = context;
+	struct volume_visit visit;
+	uint64_t checkpoints;
+
+	volume_enter(looker->volume, &visit);
+	checkpoints = volume_stats(looker->volume).checkpoints;
+	atomic_store(&looker->stop, true);
+	while (volume_stats(looker->volume).checkpoints < checkpoints + 3)
+		sched_yield();
+	volume_leave(looker->volume, &visit);
+	return NULL;
+}
+
+static void
+settling_waits_for_a_visit_that_ends(void **state)
+{
+	struct world world = { 0 };
+	struct looker looker = { 0 };
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_put(&world, i, 1, 400), 0);
+	world_settle(&world);
+	looker.volume = world.volume;
+	assert_int_equal(pthread_create(&looker.thread, NULL, look_on_while_settling, &looker), 0);
+	while (!atomic_load(&looker.stop))
+		sched_yield();
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_delete(&world, i), 0);
+	world_settle(&world);
+	assert_int_equal(space_pending_blocks(volume_space(world.volume)), 0);
+	assert_int_equal(pthread_join(looker.thread, NULL), 0);
+	world_end(&world);
+}
+
 /* What a visit may look at is not handed out; settling ends all the same. */
 static void
-settling_waits_for_no_visit(void **state)
+settling_ends_though_a_visit_goes_on(void **state)
 {
 	struct world world = { 0 };
 	struct volume_visit other;
@@ -561,7 +722,10 @@ main(void)
 		cmocka_unit_test(a_transaction_begun_before_a_failure_is_refused_after_it),
 		cmocka_unit_test(a_commit_in_a_warm_cache_calls_no_device),
 		cmocka_unit_test(a_full_volume_is_emptied_though_others_look_on),
-		cmocka_unit_test(settling_waits_for_no_visit),
+		cmocka_unit_test(emptying_waits_for_what_tickets_hold),
+		cmocka_unit_test(a_full_volume_is_emptied_by_many_at_once),
+		cmocka_unit_test(settling_waits_for_a_visit_that_ends),
+		cmocka_unit_test(settling_ends_though_a_visit_goes_on),
 		cmocka_unit_test(threads_with_small_transactions_and_a_small_cache),
 		cmocka_unit_test(threads_with_large_transactions_wait_for_memory),
 		cmocka_unit_test(threads_with_a_small_journal_wait_for_room_in_it),
