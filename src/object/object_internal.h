@@ -117,9 +117,9 @@ struct cop_volume {
 
 	/* Guarded by `lock`, rank LOCK_HANDLES. */
 	struct mutex lock;
-	struct condition
-		changed;       /* a queue moved on, an object ceased to be going, a job to be run */
-	struct condition wake; /* the thread should end, or run jobs */
+	struct condition changed; /* a queue moved on, an object ceased to be going, a job to be
+				   * run, the thread has been through a round */
+	struct condition wake;    /* the thread should end, or run jobs */
 	struct cop_object *buckets[HANDLE_BUCKETS];
 	uint64_t handles;
 	size_t cached_cursor;     /* the bucket whose windows are given up next */
@@ -128,7 +128,9 @@ struct cop_volume {
 	struct cop_object *dirty_newest;
 	uint64_t dirty_numbers; /* given out */
 	bool is_closing;
-	bool has_jobs; /* there may be some to run; for the thread */
+	bool has_jobs;        /* there may be some to run; for the thread */
+	bool is_working;      /* the thread: it may hold objects, and look at what was freed */
+	uint64_t work_rounds; /* that it has been through */
 
 	_Atomic uint64_t dirty_pages;
 };

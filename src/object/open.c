@@ -35,6 +35,7 @@ background(void *context)
 			break;
 		has_jobs = volume->has_jobs;
 		volume->has_jobs = false;
+		volume->is_working = true;
 		mutex_unlock(&volume->lock);
 		/* What fails is kept by the volume, and told to the next change or sync. */
 		if (writeback_due(volume) != 0)
@@ -45,9 +46,24 @@ background(void *context)
 			err_clear();
 		mutex_lock(&volume->lock);
 		volume->has_jobs = volume->has_jobs || has_run;
+		volume->is_working = false;
+		volume->work_rounds++;
+		condition_wake_all(&volume->changed);
 	}
 	mutex_unlock(&volume->lock);
 	return NULL;
+}
+
+void
+jobs_wait_for_round(struct cop_volume *volume)
+{
+	uint64_t rounds;
+
+	mutex_lock(&volume->lock);
+	rounds = volume->work_rounds;
+	while (volume->is_working && volume->work_rounds == rounds)
+		condition_wait(&volume->changed, &volume->lock);
+	mutex_unlock(&volume->lock);
 }
 
 void

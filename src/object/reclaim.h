@@ -101,6 +101,10 @@ MUST_CHECK int jobs_count(struct cop_volume *volume, uint64_t *out_count);
 /* The background thread looks for jobs. */
 void jobs_wake(struct cop_volume *volume);
 
+/* What the background thread is about to do, it has done. An object that it has in hand goes with
+ * its release. The caller has no turn. */
+void jobs_wait_for_round(struct cop_volume *volume);
+
 /* After opening for writing: orphans that a crash has left, and jobs, which are left to whoever
  * runs them. What fails stays. */
 void reclaim_after_open(struct cop_volume *volume);

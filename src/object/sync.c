@@ -81,6 +81,7 @@ cop_settle(struct cop_volume *volume)
 	err = writeback_all(volume, false);
 	if (err)
 		return err;
+	jobs_wait_for_round(volume);
 	(void)jobs_run_all(volume); /* whether there were any is no matter */
 	return volume_settle(volume->volume);
 }

@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -347,6 +348,58 @@ fails_for_good_after_a_flush_has_failed(void **state)
 	world_fini(&world);
 }
 
+/* ---- Settling -------------------------------------------------------------------------------- */
+
+struct settling {
+	struct cop_volume *volume;
+	_Atomic bool is_settled;
+};
+
+static void *
+settle(void *context)
+{
+	struct settling *settling = context;
+
+	must(cop_settle(settling->volume));
+	atomic_store(&settling->is_settled, true);
+	return NULL;
+}
+
+/* The thread in the background may hold the last reference to an object that has lost its name. */
+static void
+settles_what_the_background_has_in_hand(void **state)
+{
+	enum { YIELDS = 1000 };
+	struct settling settling = { 0 };
+	struct cop_object *file;
+	struct world world;
+	uint64_t before;
+	pthread_t thread;
+
+	(void)state;
+	world_init(&world, 8 * MIB, 0, 11);
+	before = world_free_bytes(&world);
+	file = world_file(&world);
+	world_write(file, 1, 0, 300000);
+	must(cop_unref(file));
+	settling.volume = world.volume;
+	mutex_lock(&world.volume->lock);
+	world.volume->is_working = true;
+	mutex_unlock(&world.volume->lock);
+	assert_int_equal(pthread_create(&thread, NULL, settle, &settling), 0);
+	for (int i = 0; i < YIELDS; i++)
+		sched_yield();
+	assert_false(atomic_load(&settling.is_settled));
+	cop_release(file);
+	mutex_lock(&world.volume->lock);
+	world.volume->is_working = false;
+	condition_wake_all(&world.volume->changed);
+	mutex_unlock(&world.volume->lock);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(world_free_bytes(&world), before);
+	world_fini(&world);
+}
+
 int
 main(void)
 {
@@ -357,6 +410,7 @@ main(void)
 		cmocka_unit_test(puts_what_comes_before_a_barrier_first),
 		cmocka_unit_test(tells_once_what_write_back_could_not_store),
 		cmocka_unit_test(fails_for_good_after_a_flush_has_failed),
+		cmocka_unit_test(settles_what_the_background_has_in_hand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
