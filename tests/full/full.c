@@ -3,10 +3,15 @@
  *
  * usage: full MIB ROUNDS [SEED]
  *
- * A round makes objects of every kind and size until there is no space, checks that the error is
- * the right one and that what was stored reads back, proves the volume, takes everything away in
+ * A round makes objects of every kind and size until there is no space and checks that the error is
+ * the right one. Then it lives on the full volume for a while: it overwrites, which may be refused
+ * and must destroy nothing then; it punches, cuts, syncs, and lets time pass, which must all
+ * succeed. It checks that what was stored reads back, proves the volume, takes everything away in
  * another order, some of it by truncation first, and expects exactly the free space that there was
  * after init.
+ *
+ * The clock is the test's. Every other opening has a thread in the background; without one, timers
+ * and jobs run when the test says so, and equal seeds make equal volumes.
  */
 
 #include "check/check.h"
@@ -23,7 +28,20 @@
 enum {
 	FILE_BYTES_MAX = 1 << 20,
 	OBJECTS_MAX = 1 << 20,
+	PATCHES_MAX = 6,
+	CHANGES = 200,    /* on the full volume, in each round */
 	CHECK_EVERY = 10, /* rounds */
+};
+
+static_assert(FILE_BYTES_MAX <= COP_WRITE_ATOMIC, "a write is done or refused as a whole");
+
+static const int64_t passing_ns_max = INT64_C(12000000000);
+
+/* Bytes that were written later. */
+struct patch {
+	uint64_t offset;
+	uint64_t bytes;
+	uint64_t seed; /* 0: zeros */
 };
 
 struct stored {
@@ -31,6 +49,8 @@ struct stored {
 	uint64_t seed;
 	uint64_t bytes;
 	bool is_directory;
+	struct patch patches[PATCHES_MAX];
+	uint32_t patch_count;
 };
 
 struct world {
@@ -42,7 +62,11 @@ struct world {
 	uint8_t *buffer;
 	uint8_t *back;
 	struct rng rng;
-	uint64_t problems;
+	_Atomic int64_t now_ns;
+	bool has_thread;
+	uint64_t opened;
+	uint64_t refused; /* overwrites */
+	uint64_t changed; /* on a full volume */
 };
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
@@ -56,12 +80,34 @@ static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *form
 	exit(1);
 }
 
+static int64_t
+clock_ns(void *context)
+{
+	struct world *world = context;
+
+	return atomic_load(&world->now_ns);
+}
+
+static int
+random_seeded(void *context, void *buffer, size_t bytes)
+{
+	struct world *world = context;
+
+	rng_bytes(&world->rng, buffer, bytes);
+	return 0;
+}
+
 static void
 open_world(struct world *world)
 {
 	struct cop_open_options options = COP_INIT(options);
 
+	world->has_thread = world->opened++ % 2 == 1;
 	options.cache_bytes = UINT64_C(16) << 20;
+	options.threads = world->has_thread;
+	options.clock_ns = clock_ns;
+	options.random = random_seeded;
+	options.context = world;
 	if (cop_open_on(world->dev, &options, &world->volume) != 0 ||
 		cop_root(world->volume, NULL, &world->root) != 0)
 		die("open");
@@ -103,8 +149,10 @@ free_bytes(struct world *world)
 {
 	struct cop_space space = COP_INIT(space);
 
-	if (cop_settle(world->volume) != 0 || cop_space(world->volume, &space) != 0)
-		die("space");
+	do {
+		if (cop_settle(world->volume) != 0 || cop_space(world->volume, &space) != 0)
+			die("space");
+	} while (space.pending_bytes > 0);
 	return space.free_bytes;
 }
 
@@ -133,6 +181,16 @@ fill_bytes(uint8_t *buffer, uint64_t seed, uint64_t bytes)
 	rng_bytes(&rng, buffer, bytes);
 }
 
+static void
+let_time_pass(struct world *world)
+{
+	uint64_t pending;
+
+	atomic_fetch_add(&world->now_ns, (int64_t)rng_below(&world->rng, passing_ns_max));
+	if (!world->has_thread && cop_poll(world->volume, &pending) != 0)
+		die("timers");
+}
+
 /* One more object; COP_ENOSPC when it does not fit, and then nothing of it is there. */
 static int
 store_one(struct world *world)
@@ -144,6 +202,7 @@ store_one(struct world *world)
 	int err;
 
 	(void)snprintf(stored->name, sizeof stored->name, "object %zu", world->count);
+	stored->patch_count = 0;
 	stored->is_directory = rng_below(&world->rng, 20) == 0;
 	stored->bytes = stored->is_directory ? 0 : random_bytes(&world->rng);
 	stored->seed = rng_next(&world->rng);
@@ -168,14 +227,17 @@ store_one(struct world *world)
 	return 0;
 }
 
+/* Until so many in a row did not fit: small ones find the room that large ones left. */
 static void
-fill_world(struct world *world)
+fill_world(struct world *world, int misses_max)
 {
 	int misses = 0;
 
-	/* A few in a row, so that small ones find the room that large ones left. */
-	while (misses < 8 && world->count < OBJECTS_MAX) {
+	while (misses < misses_max && world->count < OBJECTS_MAX) {
 		int err = store_one(world);
+
+		if (rng_below(&world->rng, 100) == 0)
+			let_time_pass(world);
 
 		if (err != 0 && err != COP_ENOSPC)
 			die("store: %s", cop_error_name(err));
@@ -183,36 +245,158 @@ fill_world(struct world *world)
 	}
 }
 
+/* What the object holds now, into world->buffer. */
 static void
-read_world(struct world *world)
+fill_expected(struct world *world, const struct stored *stored)
 {
-	for (size_t i = 0; i < world->count; i++) {
-		const struct stored *stored = &world->list[i];
-		struct cop_object *object;
-		size_t bytes = 0;
+	fill_bytes(world->buffer, stored->seed, stored->bytes);
+	for (uint32_t i = 0; i < stored->patch_count; i++) {
+		const struct patch *patch = &stored->patches[i];
 
-		if (cop_lookup(world->root, stored->name, strlen(stored->name), &object) != 0)
-			die("%s", stored->name);
-		fill_bytes(world->buffer, stored->seed, stored->bytes);
-		if (stored->bytes > 0 &&
-			cop_read(object, 0, world->back, FILE_BYTES_MAX, &bytes) != 0)
-			die("%s", stored->name);
-		if (bytes != stored->bytes || memcmp(world->buffer, world->back, bytes) != 0)
-			die("%s: other bytes", stored->name);
-		cop_release(object);
+		if (patch->seed == 0)
+			memset(world->buffer + patch->offset, 0, patch->bytes);
+		else
+			fill_bytes(world->buffer + patch->offset, patch->seed, patch->bytes);
 	}
 }
 
-static void
-truncate_one(struct world *world, const struct stored *stored)
+static struct cop_object *
+find(struct world *world, const struct stored *stored)
 {
 	struct cop_object *object;
 
 	if (cop_lookup(world->root, stored->name, strlen(stored->name), &object) != 0)
 		die("%s", stored->name);
-	if (cop_set_length(object, stored->bytes / 3) != 0)
-		die("truncate of %s on a full volume", stored->name);
+	return object;
+}
+
+static void
+read_one(struct world *world, const struct stored *stored)
+{
+	struct cop_object *object = find(world, stored);
+	size_t bytes = 0;
+
+	if (!stored->is_directory && cop_read(object, 0, world->back, FILE_BYTES_MAX, &bytes) != 0)
+		die("%s", stored->name);
+	fill_expected(world, stored);
+	if (bytes != stored->bytes || memcmp(world->buffer, world->back, bytes) != 0)
+		die("%s: other bytes", stored->name);
 	cop_release(object);
+}
+
+static void
+read_world(struct world *world)
+{
+	for (size_t i = 0; i < world->count; i++)
+		read_one(world, &world->list[i]);
+}
+
+static void
+truncate_one(struct world *world, struct stored *stored, uint64_t bytes)
+{
+	struct cop_object *object = find(world, stored);
+
+	if (cop_set_length(object, bytes) != 0)
+		die("truncate of %s on a full volume", stored->name);
+	stored->bytes = bytes;
+	cop_release(object);
+}
+
+/* ---- Living on a full volume ----------------------------------------------------------------- */
+
+static void
+sync_some(struct world *world, struct cop_object *object)
+{
+	int err;
+
+	switch (rng_below(&world->rng, 3)) {
+	case 0:
+		err = cop_sync(world->volume);
+		break;
+	case 1:
+		err = cop_barrier(world->volume);
+		break;
+	default:
+		err = cop_sync_object(object);
+	}
+	if (err)
+		die("sync on a full volume");
+}
+
+static void
+overwrite_one(struct world *world, struct stored *stored, struct cop_object *object)
+{
+	struct patch *patch = &stored->patches[stored->patch_count];
+	size_t written;
+	int err;
+
+	patch->offset = rng_below(&world->rng, stored->bytes);
+	patch->bytes = 1 + rng_below(&world->rng, stored->bytes - patch->offset);
+	patch->seed = rng_next(&world->rng) | 1;
+	fill_bytes(world->buffer, patch->seed, patch->bytes);
+	err = cop_write(object, patch->offset, world->buffer, patch->bytes, &written);
+	if (err == 0)
+		stored->patch_count++;
+	else if (err == COP_ENOSPC)
+		world->refused++;
+	else
+		die("overwriting %s", stored->name);
+}
+
+static void
+punch_one(struct world *world, struct stored *stored, struct cop_object *object)
+{
+	struct patch *patch = &stored->patches[stored->patch_count++];
+
+	patch->offset = rng_below(&world->rng, stored->bytes);
+	patch->bytes = 1 + rng_below(&world->rng, stored->bytes - patch->offset);
+	patch->seed = 0;
+	if (cop_punch(object, patch->offset, patch->bytes) != 0)
+		die("punch of %s on a full volume", stored->name);
+}
+
+static void
+change_one(struct world *world)
+{
+	struct stored *stored = &world->list[rng_below(&world->rng, world->count)];
+	struct cop_object *object;
+
+	if (stored->is_directory || stored->bytes == 0)
+		return;
+	object = find(world, stored);
+	world->changed++;
+	switch (rng_below(&world->rng, 8)) {
+	case 0:
+		let_time_pass(world);
+		break;
+	case 1:
+		sync_some(world, object);
+		break;
+	case 2:
+		truncate_one(world, stored, rng_below(&world->rng, stored->bytes + 1));
+		break;
+	case 3:
+	case 4:
+		if (stored->patch_count < PATCHES_MAX)
+			punch_one(world, stored, object);
+		break;
+	default:
+		if (stored->patch_count < PATCHES_MAX)
+			overwrite_one(world, stored, object);
+	}
+	cop_release(object);
+	if (rng_below(&world->rng, 4) == 0)
+		read_one(world, stored);
+}
+
+static void
+live(struct world *world)
+{
+	for (int i = 0; i < CHANGES && world->count > 0; i++) {
+		change_one(world);
+		if (rng_below(&world->rng, 4) == 0)
+			fill_world(world, 1);
+	}
 }
 
 static void
@@ -222,8 +406,12 @@ empty_world(struct world *world)
 		size_t at = rng_below(&world->rng, world->count);
 		struct stored *stored = &world->list[at];
 
-		if (!stored->is_directory && rng_below(&world->rng, 5) == 0)
-			truncate_one(world, stored);
+		if (rng_below(&world->rng, 50) == 0)
+			let_time_pass(world);
+		if (!stored->is_directory && rng_below(&world->rng, 5) == 0) {
+			truncate_one(world, stored, stored->bytes / 3);
+			read_one(world, stored);
+		}
 		if (cop_unlink(world->root, stored->name, strlen(stored->name), 0) != 0)
 			die("unlink of %s on a full volume, %zu left", stored->name, world->count);
 		*stored = world->list[--world->count];
@@ -257,7 +445,8 @@ main(int argc, char **argv)
 	open_world(&world);
 	before = free_bytes(&world);
 	for (long round = 0; round < rounds; round++) {
-		fill_world(&world);
+		fill_world(&world, 8);
+		live(&world);
 		read_world(&world);
 		if (round % CHECK_EVERY == 0)
 			check_world(&world);
@@ -272,7 +461,10 @@ main(int argc, char **argv)
 	free(world.list);
 	free(world.buffer);
 	free(world.back);
-	(void)printf("%s MiB filled and emptied %ld times, %llu bytes free after each\n", argv[1],
-		rounds, (unsigned long long)before);
+	(void)printf(
+		"%s MiB filled and emptied %ld times, %llu bytes free after each; %llu changes "
+		"while it was full, %llu overwrites refused\n",
+		argv[1], rounds, (unsigned long long)before, (unsigned long long)world.changed,
+		(unsigned long long)world.refused);
 	return 0;
 }
