@@ -11,6 +11,7 @@ enum { ROOT = 0 };
 struct page {
 	uint32_t users;
 	uint64_t hash; /* 0: not yet taken */
+	bool is_zero;  /* once it is taken */
 	uint8_t data[COP_BLOCK_BYTES];
 };
 
@@ -26,8 +27,7 @@ struct entry {
 
 struct xattr {
 	uint32_t name_number;
-	uint64_t seed;
-	uint64_t bytes;
+	uint64_t hash; /* of name and value */
 };
 
 struct node {
@@ -618,6 +618,18 @@ apply_preallocate(struct oracle *oracle, uint32_t object, const struct op *op, i
 
 /* ---- Attributes ----------------------------------------------------------------------------- */
 
+static uint64_t
+hash_xattr(uint32_t number, const struct op *op)
+{
+	uint8_t *value = must_alloc(op->bytes);
+	uint64_t hash;
+
+	op_fill(op->seed, 0, value, op->bytes);
+	hash = snapshot_xattr_hash(op_xattr_name(number), value, op->bytes);
+	free(value);
+	return hash;
+}
+
 static int
 apply_xattr(struct oracle *oracle, uint32_t object, const struct op *op, int64_t now_ns)
 {
@@ -638,9 +650,8 @@ apply_xattr(struct oracle *oracle, uint32_t object, const struct op *op, int64_t
 			return COP_ENODATA;
 		if (at == node->xattr_count)
 			node->xattr_count++;
-		node->xattrs[at] = (struct xattr){
-			.name_number = number, .seed = op->seed, .bytes = op->bytes
-		};
+		node->xattrs[at] =
+			(struct xattr){ .name_number = number, .hash = hash_xattr(number, op) };
 	}
 	node->changed_ns = now_ns;
 	return 0;
@@ -867,14 +878,8 @@ static void
 describe_xattrs(struct snapshot_entry *entry, const struct node *node)
 {
 	for (size_t i = 0; i < node->xattr_count; i++) {
-		const struct xattr *xattr = &node->xattrs[i];
-		uint8_t *value = must_alloc(xattr->bytes);
-
-		op_fill(xattr->seed, 0, value, xattr->bytes);
 		entry->xattrs++;
-		entry->xattrs_hash +=
-			snapshot_xattr_hash(op_xattr_name(xattr->name_number), value, xattr->bytes);
-		free(value);
+		entry->xattrs_hash += node->xattrs[i].hash;
 	}
 }
 
@@ -886,9 +891,11 @@ describe_content(struct snapshot_entry *entry, const struct node *node)
 	for (size_t i = 0; i < node->block_count; i++) {
 		struct page *page = node->blocks[i].page;
 
-		if (page->hash == 0)
+		if (page->hash == 0) {
 			page->hash = hash64(page->data, sizeof page->data, 0) | 1;
-		if (memcmp(page->data, zeros, sizeof zeros) != 0)
+			page->is_zero = memcmp(page->data, zeros, sizeof zeros) == 0;
+		}
+		if (!page->is_zero)
 			snapshot_add_block(entry, node->blocks[i].index, page->hash);
 	}
 }
