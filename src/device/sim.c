@@ -25,6 +25,7 @@ struct sim_medium {
 	struct sim_store store;
 	struct sim_stats stats;
 	uint64_t read_hash;
+	uint64_t began; /* stamp of the newest write when it was made or its power came on */
 	struct rng rng;
 
 	bool is_on;
@@ -32,6 +33,8 @@ struct sim_medium {
 
 	sim_hook hook;
 	void *hook_context;
+	sim_listener listener;
+	void *listener_context;
 
 	struct sim_fault_table faults;
 
@@ -79,25 +82,41 @@ io_block(const struct device_io *io, uint64_t index)
 	return NULL;
 }
 
+/*
+ * Every read of a block goes into the hash of all that was read, and to whoever listens. What was
+ * written since then follows from what had been read before.
+ */
+static void
+note_read_locked(struct sim_medium *medium, const struct sim_look *look)
+{
+	uint8_t note[24];
+
+	if (!look->err && sim_store__written(&medium->store, look->addr) > medium->began)
+		return;
+	put_le64(note, medium->read_hash);
+	put_le64(note + 8, look->addr);
+	put_le64(note + 16, look->hash);
+	medium->read_hash = hash64(note, sizeof note, (uint64_t)(int64_t)look->err);
+	if (medium->listener)
+		medium->listener(medium->listener_context, look);
+}
+
 static int
 do_read(struct sim_medium *medium, const struct device_io *io)
 {
 	const struct sim_fault *fault;
-	uint8_t note[16];
 
 	medium->stats.reads++;
 	fault = sim_fault__find(&medium->faults, io, SIM_AT_EXECUTION);
 	for (uint64_t i = 0; i < io->blocks; i++) {
-		uint8_t *block = io_block(io, i);
-		int err =
-			fault ? fault->code : sim_store__read(&medium->store, io->addr + i, block);
+		struct sim_look look = { .addr = io->addr + i, .blocks = io->blocks - i };
 
-		put_le64(note, medium->read_hash);
-		put_le64(note + 8, io->addr + i);
-		medium->read_hash = hash64(note, sizeof note, (uint64_t)(int64_t)err);
-		if (err)
-			return err;
-		medium->read_hash = hash64(block, BLOCK_BYTES, medium->read_hash);
+		look.err = fault ? fault->code : sim_store__look(&medium->store, look.addr, &look);
+		if (!look.err)
+			memcpy(io_block(io, i), look.bytes, BLOCK_BYTES);
+		note_read_locked(medium, &look);
+		if (look.err)
+			return look.err;
 	}
 	return 0;
 }
@@ -566,6 +585,7 @@ sim_clone(struct sim_medium *medium, struct sim_medium **out_clone)
 		for (const struct device_io *io = medium->pending; io && clone->is_on;
 			io = io->next)
 			leave_in_flight(&clone->store, io);
+		clone->began = clone->store.stamp;
 	}
 	mutex_unlock(&medium->lock);
 	if (err) {
@@ -690,6 +710,7 @@ sim_power_on(struct sim_medium *medium, sim_choose choose, void *context)
 	medium->is_on = true;
 	medium->cut_call = 0;
 	medium->read_hash = 0;
+	medium->began = medium->store.stamp;
 	medium->has_writer = false;
 	medium->readers = 0;
 	mutex_unlock(&medium->lock);
@@ -716,6 +737,36 @@ sim_read_hash(struct sim_medium *medium)
 	hash = medium->read_hash;
 	mutex_unlock(&medium->lock);
 	return hash;
+}
+
+void
+sim_set_read_hash(struct sim_medium *medium, uint64_t hash)
+{
+	mutex_lock(&medium->lock);
+	medium->read_hash = hash;
+	mutex_unlock(&medium->lock);
+}
+
+int
+sim_look(struct sim_medium *medium, uint64_t addr, struct sim_look *out_look)
+{
+	struct sim_look look = { .addr = addr, .blocks = 1 };
+
+	mutex_lock(&medium->lock);
+	look.err = sim_store__look(&medium->store, addr, &look);
+	note_read_locked(medium, &look);
+	mutex_unlock(&medium->lock);
+	*out_look = look;
+	return look.err;
+}
+
+void
+sim_set_listener(struct sim_medium *medium, sim_listener listener, void *context)
+{
+	mutex_lock(&medium->lock);
+	medium->listener = listener;
+	medium->listener_context = context;
+	mutex_unlock(&medium->lock);
 }
 
 struct sim_stats

@@ -93,9 +93,36 @@ void sim_set_choose(struct sim_medium *medium, sim_choose choose, void *context)
 
 /*
  * A hash of everything that reads returned since the medium was made or its power came on, with
- * addresses and errors: equal hashes, equal history for whoever read.
+ * addresses and errors: equal hashes, equal history for whoever read. What was written since then
+ * is left out: it tells the writer nothing.
  */
 uint64_t sim_read_hash(struct sim_medium *medium);
+
+/* Takes back what was read since it was that. What was decided stays. */
+void sim_set_read_hash(struct sim_medium *medium, uint64_t hash);
+
+/* What a read of a block gave. */
+struct sim_look {
+	uint64_t addr;
+	uint64_t blocks; /* of its request, from this one on */
+	int err;
+	uint64_t hash;        /* of equal bytes the same, never 0 */
+	bool is_torn;         /* sectors of several versions, and not the bytes of one */
+	const uint8_t *bytes; /* borrowed: until the block is written */
+};
+
+/*
+ * Looks at a block as a read does: what is undecided is decided, and the read hash goes on. For who
+ * knows what a program will read. COP_ENOMEM.
+ */
+MUST_CHECK int sim_look(struct sim_medium *medium, uint64_t addr, struct sim_look *out_look);
+
+/*
+ * Called for every block that goes into the read hash. With the medium's lock held: it must not
+ * call sim or device functions. NULL: none.
+ */
+typedef void (*sim_listener)(void *context, const struct sim_look *look);
+void sim_set_listener(struct sim_medium *medium, sim_listener listener, void *context);
 
 struct sim_stats {
 	uint64_t reads;

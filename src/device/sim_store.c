@@ -1,5 +1,6 @@
 #include "device/sim_store.h"
 
+#include "base/checksum.h"
 #include "base/num.h"
 
 #include <assert.h>
@@ -11,6 +12,8 @@ enum { FANOUT_SHIFT = 6, FANOUT = 1 << FANOUT_SHIFT };
 /* Contents, never changed once they are shared. NULL stands for zeros. */
 struct chunk {
 	atomic_uint refs;
+	atomic_uint_fast64_t hash; /* 0: not asked for yet. Relaxed: it follows from the data */
+	bool is_torn;
 	uint8_t data[BLOCK_BYTES];
 };
 
@@ -30,6 +33,7 @@ struct cell {
 	bool has_previous;
 	struct chunk *previous; /* durable before versions[0]; counted */
 	uint64_t listed_period; /* it is in `dirty` if this is the present one */
+	uint64_t written;       /* stamp of the newest write */
 	struct version versions[];
 };
 
@@ -70,6 +74,8 @@ chunk_create(const uint8_t *block)
 	if (!chunk)
 		return NULL;
 	atomic_init(&chunk->refs, 1);
+	atomic_init(&chunk->hash, 0);
+	chunk->is_torn = false;
 	memcpy(chunk->data, block, BLOCK_BYTES);
 	return chunk;
 }
@@ -93,6 +99,25 @@ static const uint8_t *
 chunk_data(const struct chunk *chunk)
 {
 	return chunk ? chunk->data : zeros;
+}
+
+static uint64_t
+hash_of(const uint8_t *data)
+{
+	return hash64(data, BLOCK_BYTES, 0) | 1;
+}
+
+/* Hashed once, however often it is read and by whatever clones. */
+static uint64_t
+chunk_hash(struct chunk *chunk)
+{
+	uint64_t hash = atomic_load_explicit(&chunk->hash, memory_order_relaxed);
+
+	if (hash == 0) {
+		hash = hash_of(chunk->data);
+		atomic_store_explicit(&chunk->hash, hash, memory_order_relaxed);
+	}
+	return hash;
 }
 
 static struct cell *
@@ -131,6 +156,7 @@ cell_copy(const struct cell *cell, uint32_t capacity)
 	copy->has_previous = cell->has_previous;
 	copy->previous = chunk_ref(cell->previous);
 	copy->listed_period = cell->listed_period;
+	copy->written = cell->written;
 	for (uint32_t i = 0; i < cell->count; i++) {
 		copy->versions[i] = cell->versions[i];
 		(void)chunk_ref(copy->versions[i].chunk);
@@ -432,15 +458,25 @@ choose_version(struct sim_store *store, const struct cell *cell, uint64_t addr, 
 	return indices[pick];
 }
 
+/* A version with just these bytes, or NULL. */
+static const struct version *
+find_equal(const struct cell *cell, const uint8_t *block)
+{
+	for (uint32_t i = 0; i < cell->count; i++) {
+		if (memcmp(chunk_data(cell->versions[i].chunk), block, BLOCK_BYTES) == 0)
+			return &cell->versions[i];
+	}
+	return NULL;
+}
+
 /* Settles which version every sector of a block has: one durable version is left. */
 static int
 decide(struct sim_store *store, uint64_t addr)
 {
 	uint8_t block[BLOCK_BYTES];
+	const struct version *equal;
 	struct chunk *chunk = NULL;
 	struct cell *cell;
-	bool is_one = true; /* all sectors from one version */
-	uint32_t first = 0;
 	int err;
 
 	err = cell_own(store, addr, 0, &cell);
@@ -449,19 +485,18 @@ decide(struct sim_store *store, uint64_t addr)
 	for (uint32_t sector = 0; sector < SIM_BLOCK_SECTORS; sector++) {
 		uint32_t index = choose_version(store, cell, addr, sector);
 
-		if (sector == 0)
-			first = index;
-		is_one = is_one && index == first;
 		memcpy(block + sector * SIM_SECTOR_BYTES,
 			chunk_data(cell->versions[index].chunk) + sector * SIM_SECTOR_BYTES,
 			SIM_SECTOR_BYTES);
 	}
-	if (is_one) {
-		chunk = chunk_ref(cell->versions[first].chunk);
+	equal = find_equal(cell, block);
+	if (equal) {
+		chunk = chunk_ref(equal->chunk);
 	} else {
 		chunk = chunk_create(block);
 		if (!chunk)
 			return fail(COP_ENOMEM, "simulated medium");
+		chunk->is_torn = true;
 	}
 	cell_set_durable(cell, cell->count - 1, chunk);
 	return 0;
@@ -478,6 +513,7 @@ sim_store__init(struct sim_store *store, uint64_t blocks)
 	while ((blocks - 1) >> store->levels * FANOUT_SHIFT != 0)
 		store->levels++;
 	store->choose = sim_choose_newest;
+	store->zeros_hash = hash_of(zeros);
 }
 
 void
@@ -524,7 +560,7 @@ sim_store__write(struct sim_store *store, uint64_t addr, const uint8_t *block,
 		goto out;
 	if (durability == SIM_DURABLE) {
 		cell_set_durable(cell, cell->count - 1, TAKE(chunk));
-		store->stamp++;
+		cell->written = ++store->stamp;
 		goto out;
 	}
 	if (cell->listed_period != store->period) {
@@ -539,30 +575,61 @@ sim_store__write(struct sim_store *store, uint64_t addr, const uint8_t *block,
 		.epoch = store->epoch,
 		.stamp = ++store->stamp,
 	};
+	cell->written = store->stamp;
 
 out:
 	chunk_unref(chunk);
 	return err;
 }
 
-int
-sim_store__read(struct sim_store *store, uint64_t addr, uint8_t *out_block)
+/* The version that a read gives; NULL: zeros. */
+static int
+find_contents(struct sim_store *store, uint64_t addr, struct chunk **out_chunk)
 {
 	struct cell *cell = cell_find(store, addr);
 
-	if (!cell) {
-		memset(out_block, 0, BLOCK_BYTES);
-		return 0;
-	}
-	if (cell->count > 1 && !version_is_cached(store, cell, cell->count - 1)) {
+	if (cell && cell->count > 1 && !version_is_cached(store, cell, cell->count - 1)) {
 		int err = decide(store, addr);
 
 		if (err)
 			return err;
 		cell = cell_find(store, addr);
 	}
-	memcpy(out_block, chunk_data(cell->versions[cell->count - 1].chunk), BLOCK_BYTES);
+	*out_chunk = cell ? cell->versions[cell->count - 1].chunk : NULL;
 	return 0;
+}
+
+int
+sim_store__read(struct sim_store *store, uint64_t addr, uint8_t *out_block)
+{
+	struct chunk *chunk;
+	int err = find_contents(store, addr, &chunk);
+
+	if (!err)
+		memcpy(out_block, chunk_data(chunk), BLOCK_BYTES);
+	return err;
+}
+
+int
+sim_store__look(struct sim_store *store, uint64_t addr, struct sim_look *out_look)
+{
+	struct chunk *chunk;
+	int err = find_contents(store, addr, &chunk);
+
+	if (err)
+		return err;
+	out_look->hash = chunk ? chunk_hash(chunk) : store->zeros_hash;
+	out_look->is_torn = chunk && chunk->is_torn;
+	out_look->bytes = chunk_data(chunk);
+	return 0;
+}
+
+uint64_t
+sim_store__written(const struct sim_store *store, uint64_t addr)
+{
+	const struct cell *cell = cell_find(store, addr);
+
+	return cell ? cell->written : 0;
 }
 
 int

@@ -56,6 +56,8 @@ struct sim_store {
 	sim_choose choose;
 	void *choose_context;
 	uint64_t choices;
+
+	uint64_t zeros_hash;
 };
 
 enum sim_store_durability {
@@ -73,6 +75,12 @@ MUST_CHECK int sim_store__write(struct sim_store *store, uint64_t addr, const ui
 
 /* Decides what is undecided. COP_ENOMEM. */
 MUST_CHECK int sim_store__read(struct sim_store *store, uint64_t addr, uint8_t *out_block);
+
+/* Fills in what is there. Decides as a read does. */
+MUST_CHECK int sim_store__look(struct sim_store *store, uint64_t addr, struct sim_look *out_look);
+
+/* The stamp of its newest write, 0: none. */
+uint64_t sim_store__written(const struct sim_store *store, uint64_t addr);
 
 /* Makes durable what was written up to `stamp` and not forgotten. COP_ENOMEM: some of it is. */
 MUST_CHECK int sim_store__flush(struct sim_store *store, uint64_t stamp);

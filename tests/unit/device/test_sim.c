@@ -610,6 +610,90 @@ hashes_what_was_read_since_power_came_on(void **state)
 	assert_true(sim_read_hash(world->medium) != hash);
 }
 
+/* It follows from what was read before; and a write from before the power cut does not. */
+static void
+leaves_what_the_reader_wrote_out_of_the_hash(void **state)
+{
+	struct world *world = *state;
+	uint64_t hash;
+
+	(void)get(world, 1);
+	hash = sim_read_hash(world->medium);
+	assert_int_equal(put(world, 2, 9), 0);
+	assert_int_equal(get(world, 2), 9);
+	assert_int_equal(device_flush(world->dev), 0);
+	assert_int_equal(get(world, 2), 9);
+	assert_int_equal(sim_read_hash(world->medium), hash);
+	cycle(world, sim_choose_oldest, NULL);
+	assert_int_equal(get(world, 2), 9);
+	assert_true(sim_read_hash(world->medium) != 0);
+}
+
+struct looks {
+	struct sim_look last;
+	int byte;
+	uint32_t count;
+};
+
+static void
+take_look(void *context, const struct sim_look *look)
+{
+	struct looks *looks = context;
+
+	looks->last = *look;
+	looks->byte = look->err ? -1 : look->bytes[0];
+	looks->count++;
+}
+
+static void
+tells_a_listener_what_is_read(void **state)
+{
+	struct world *world = *state;
+	const struct sim_fault fault = { .kind = SIM_FAIL_READ, .call = 1 };
+	uint8_t *three = block_buffer_alloc(3);
+	struct looks looks = { .count = 0 };
+
+	assert_non_null(three);
+	assert_int_equal(put(world, 5, 5), 0);
+	cycle(world, sim_choose_newest, NULL);
+	sim_set_listener(world->medium, take_look, &looks);
+	assert_int_equal(device_read(world->dev, 3, three, 3), 0);
+	assert_int_equal(looks.count, 3);
+	assert_int_equal(looks.last.addr, 5);
+	assert_int_equal(looks.last.blocks, 1);
+	assert_int_equal(looks.byte, 5);
+	assert_int_equal(sim_add_fault(world->medium, &fault), 0);
+	assert_int_equal(device_read(world->dev, 3, three, 1), COP_EIO);
+	assert_int_equal(looks.last.err, COP_EIO);
+	sim_set_listener(world->medium, NULL, NULL);
+	(void)get(world, 5);
+	assert_int_equal(looks.count, 4);
+	free(three);
+}
+
+static void
+looks_at_a_block_as_a_read_does(void **state)
+{
+	struct world *world = *state;
+	struct sim_medium *twin = NULL;
+	struct sim_look look;
+
+	assert_int_equal(put(world, 1, 1), 0);
+	sim_power_off(world->medium);
+	assert_int_equal(sim_clone(world->medium, &twin), 0);
+	cycle(world, sim_choose_newest, NULL);
+	sim_power_on(twin, sim_choose_newest, NULL);
+	assert_int_equal(get(world, 1), 1);
+	assert_int_equal(sim_look(twin, 1, &look), 0);
+	assert_int_equal(look.bytes[0], 1);
+	assert_false(look.is_torn);
+	assert_int_equal(sim_read_hash(twin), sim_read_hash(world->medium));
+	assert_int_equal(sim_stats(twin).choices, sim_stats(world->medium).choices);
+	sim_set_read_hash(twin, 77);
+	assert_int_equal(sim_read_hash(twin), 77);
+	sim_free(twin);
+}
+
 static void
 lets_one_handle_write(void **state)
 {
@@ -650,6 +734,9 @@ main(void)
 		TEST(orders_writes_by_a_barrier),
 		TEST(forces_what_lies_before_the_barrier),
 		TEST(hashes_what_was_read_since_power_came_on),
+		TEST(leaves_what_the_reader_wrote_out_of_the_hash),
+		TEST(tells_a_listener_what_is_read),
+		TEST(looks_at_a_block_as_a_read_does),
 		TEST(lets_one_handle_write),
 #undef TEST
 	};

@@ -46,6 +46,49 @@ spans_a_medium_of_any_size(void **state)
 	}
 }
 
+/* The first half of the sectors is old. */
+static uint32_t
+choose_half(void *context, uint32_t alternatives, uint64_t sector)
+{
+	(void)context;
+	(void)alternatives;
+	return sector % SIM_BLOCK_SECTORS >= SIM_BLOCK_SECTORS / 2;
+}
+
+/* Torn are bytes that nobody wrote: where the halves are the same, the whole is. */
+static void
+tells_torn_blocks_and_hashes_contents(void **state)
+{
+	struct sim_store store;
+	struct sim_look look;
+	struct sim_look other;
+	uint8_t block[BLOCK_BYTES];
+
+	(void)state;
+	sim_store__init(&store, 8);
+	put(&store, 1, 1);
+	memset(block, 2, sizeof block);
+	memset(block, 0, sizeof block / 2);
+	assert_int_equal(sim_store__write(&store, 2, block, SIM_CACHED), 0);
+	memset(block, 0, sizeof block);
+	assert_int_equal(sim_store__write(&store, 3, block, SIM_CACHED), 0);
+	sim_store__end_period(&store);
+	store.choose = choose_half;
+	assert_int_equal(sim_store__look(&store, 1, &look), 0);
+	assert_true(look.is_torn);
+	assert_int_equal(look.bytes[BLOCK_BYTES / 2 - 1], 0);
+	assert_int_equal(look.bytes[BLOCK_BYTES / 2], 1);
+	assert_int_equal(sim_store__look(&store, 2, &look), 0);
+	assert_false(look.is_torn);
+	assert_int_equal(sim_store__look(&store, 3, &other), 0);
+	assert_int_not_equal(look.hash, other.hash);
+	assert_int_equal(sim_store__look(&store, 4, &look), 0);
+	assert_int_equal(look.hash, other.hash); /* never written: zeros as well */
+	assert_int_equal(sim_store__written(&store, 4), 0);
+	assert_int_equal(sim_store__written(&store, 3), 3);
+	sim_store__fini(&store);
+}
+
 static void
 flushes_up_to_a_stamp(void **state)
 {
@@ -277,6 +320,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(spans_a_medium_of_any_size),
 		cmocka_unit_test(flushes_up_to_a_stamp),
+		cmocka_unit_test(tells_torn_blocks_and_hashes_contents),
 		cmocka_unit_test(clones_agree_with_plain_arrays),
 		cmocka_unit_test(keeps_the_order_of_barriers_and_no_other),
 	};
