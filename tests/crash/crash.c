@@ -164,6 +164,7 @@ trial_options_of(struct worker *worker, struct trial_base *base)
 {
 	return (struct trial_options){
 		.base = base,
+		.memory = trial_base_memory(base),
 		.seen = worker->seen,
 		.tally = &worker->shared->tally,
 		.runs_max = RUNS_MAX,

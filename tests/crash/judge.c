@@ -3,6 +3,7 @@
 #include "base/num.h"
 #include "coppice.h"
 #include "crash/late.h"
+#include "crash/recall.h"
 #include "support/enumerate.h"
 #include "support/must.h"
 #include "support/world.h"
@@ -27,6 +28,17 @@ enum {
 /* Seeds of the openings of one medium, which must differ. */
 enum { SEED_RECOVERY = 23, SEED_SECOND = 24 };
 
+enum { SALT_CHECK = 1, LATEST = 4 };
+
+struct judge_memory {
+	struct recall *checks; /* owned; struct world_check */
+	struct recall *sights; /* owned; struct snapshot: what the opened volume shows */
+
+	/* Most runs show what another has shown: one snapshot for them. */
+	struct snapshot *latest[LATEST]; /* owned, or NULL */
+	size_t next;
+};
+
 /* A cut of recovery or of what came after it. */
 struct second_cut {
 	struct sim_medium *medium; /* owned */
@@ -41,8 +53,9 @@ struct judging {
 	uint64_t new_states; /* found by recovery so far */
 
 	/* Of the state at hand. */
-	struct history after; /* its first state is the one that was recovered */
-	size_t promised;      /* state of it that a sync has made durable */
+	struct snapshot *expected; /* owned: what an earlier run saw that read the same, or NULL */
+	struct history after;      /* its first state is the one that was recovered */
+	size_t promised;           /* state of it that a sync has made durable */
 	bool has_flushed; /* the opening for writing has made durable what it is going to read */
 	uint64_t calls;   /* since then */
 	struct second_cut second[SECOND_CUTS_MAX];
@@ -53,54 +66,137 @@ struct judging {
 
 static bool judge(void *context, struct sim_medium *medium, struct enumerate_run *run);
 
+/* ---- What earlier runs have found ------------------------------------------------------------ */
+
+static void
+release_snapshot(void *found)
+{
+	snapshot_free(found);
+}
+
+struct judge_memory *
+judge_memory_create(const struct journal_region *region)
+{
+	struct judge_memory *memory = must_alloc(sizeof *memory);
+
+	memory->checks = recall_create(region, free);
+	memory->sights = recall_create(region, release_snapshot);
+	return memory;
+}
+
+void
+judge_memory_free(struct judge_memory *memory)
+{
+	if (!memory)
+		return;
+	recall_free(memory->checks);
+	recall_free(memory->sights);
+	for (size_t i = 0; i < LATEST; i++)
+		snapshot_free(memory->latest[i]);
+	free(memory);
+}
+
+/* Takes a snapshot; returns one that shows the same. */
+static struct snapshot *
+share(struct judge_memory *memory, struct snapshot *snapshot)
+{
+	char why[256];
+
+	for (size_t i = 0; i < LATEST; i++) {
+		struct snapshot *latest = memory->latest[i];
+
+		if (!latest || latest->unreadable ||
+			!snapshot_matches(snapshot, latest, 0, why, sizeof why))
+			continue;
+		snapshot_free(snapshot);
+		return snapshot_ref(latest);
+	}
+	snapshot_free(memory->latest[memory->next]);
+	memory->latest[memory->next] = snapshot_ref(snapshot);
+	memory->next = (memory->next + 1) % LATEST;
+	return snapshot;
+}
+
+/* A replay makes every run. What was written before a kill can be lost by more than reads tell. */
+static bool
+remembers(const struct judging *judging)
+{
+	return !judging->what->is_replay && !judging->what->keeps_power;
+}
+
+/* ---- One state ------------------------------------------------------------------------------- */
+
+static bool
+may_be_found(struct judging *judging, const struct world_check *check, struct enumerate_run *run,
+	const char *when, uint32_t allowed_classes)
+{
+	uint32_t classes = check->classes;
+
+	if (!judging->what->is_fallback)
+		classes |= check->previous_classes;
+	classes &= ~(allowed_classes | judging->what->allowed_classes);
+	if (classes == 0)
+		return true;
+	enumerate_blame(run, "%s, check finds %" PRIu64 " problems: %s", when, check->problems,
+		check->first[__builtin_ctz(classes)]);
+	return false;
+}
+
 static bool
 check_medium(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run,
 	const char *when, uint32_t allowed_classes)
 {
 	struct world_check check;
-	int err = world_check(medium, &check);
 
-	if (err) {
-		enumerate_blame(run, "%s, check: %s", when, cop_error_text());
-		return false;
-	}
-	if (!judging->what->is_fallback)
-		check.classes |= check.previous_classes;
-	if (check.classes & ~(allowed_classes | judging->what->allowed_classes)) {
-		uint32_t worst = (uint32_t)__builtin_ctz(
-			check.classes & ~(allowed_classes | judging->what->allowed_classes));
-
-		enumerate_blame(run, "%s, check finds %" PRIu64 " problems: %s", when,
-			check.problems, check.first[worst]);
-		return false;
-	}
-	return true;
+	if (world_check(medium, &check) == 0)
+		return may_be_found(judging, &check, run, when, allowed_classes);
+	enumerate_blame(run, "%s, check: %s", when, cop_error_text());
+	return false;
 }
 
-/* The state that the volume shows, `first` or a later one; false: none of them. */
 static bool
-find_state(struct judging *judging, size_t first, struct world *world, struct enumerate_run *run,
-	size_t *out_state)
+check_crashed(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run)
 {
-	struct snapshot *found = NULL;
+	static const char when[] = "after the crash";
+	struct recall *checks = judging->what->options->memory->checks;
+	const struct world_check *known;
+	struct world_check *check;
+
+	if (!remembers(judging))
+		return check_medium(judging, medium, run, when, SUPERBLOCK_CLASSES);
+	known = recall_find(checks, medium, SALT_CHECK);
+	if (known)
+		return may_be_found(judging, known, run, when, SUPERBLOCK_CLASSES);
+	check = must_alloc(sizeof *check);
+	recall_listen(checks, medium, SALT_CHECK);
+	if (world_check(medium, check) == 0) {
+		bool sound = may_be_found(judging, check, run, when, SUPERBLOCK_CLASSES);
+
+		recall_keep(checks, medium, check);
+		return sound;
+	}
+	recall_drop(checks, medium);
+	free(check);
+	enumerate_blame(run, "%s, check: %s", when, cop_error_text());
+	return false;
+}
+
+/* The state that was found, `first` or a later one; false: none of them. */
+static bool
+match_state(struct judging *judging, size_t first, const struct snapshot *found,
+	struct enumerate_run *run, size_t *out_state)
+{
 	char newest[256] = "";
 	char why[256] = "";
-	int err = snapshot_of_volume(world->volume, &found);
 
-	if (err) {
-		enumerate_blame(run, "reading the volume: %s", cop_error_text());
-		return false;
-	}
 	for (size_t state = judging->what->last + 1; state-- > first;) {
 		if (judging->what->scenario->is_late &&
 			late_matches(judging->what->history, first, state, found)) {
-			snapshot_free(found);
 			*out_state = state;
 			return true;
 		}
 		if (snapshot_matches(found, oracle_snapshot(judging->what->history->models[state]),
 			    judging->what->allow, why, sizeof why)) {
-			snapshot_free(found);
 			*out_state = state;
 			return true;
 		}
@@ -109,8 +205,23 @@ find_state(struct judging *judging, size_t first, struct world *world, struct en
 	}
 	enumerate_blame(run, "no state from %zu to %zu: %s; and %s", first, judging->what->last,
 		why, newest);
-	snapshot_free(found);
 	return false;
+}
+
+static bool
+find_state(struct judging *judging, size_t first, struct world *world, struct enumerate_run *run,
+	size_t *out_state)
+{
+	struct snapshot *found = NULL;
+	bool sound;
+
+	if (snapshot_of_volume(world->volume, &found) != 0) {
+		enumerate_blame(run, "reading the volume: %s", cop_error_text());
+		return false;
+	}
+	sound = match_state(judging, first, found, run, out_state);
+	snapshot_free(found);
+	return sound;
 }
 
 /* Keeps a few of the changing calls since the power came back, each with the same chance. */
@@ -305,20 +416,64 @@ is_followed(struct judging *judging)
 	return judging->what->is_replay || number < FOLLOWED_FIRST || number % FOLLOWED_EVERY == 0;
 }
 
+/* What was written late, the model does not know exactly: nothing is done on it. */
+static bool
+is_gone_on_with(struct judging *judging)
+{
+	return !judging->what->goes_no_deeper && !judging->what->scenario->is_late &&
+	       is_followed(judging);
+}
+
+/* An earlier run has read the same: false if that says all. */
+static bool
+is_to_be_opened(struct judging *judging, struct enumerate_run *run, bool *out_sound)
+{
+	size_t state;
+
+	*out_sound = match_state(judging, judging->what->first, judging->expected, run, &state);
+	return enumerate_settle(run) && *out_sound && is_gone_on_with(judging);
+}
+
+/* Reads all of the volume, and keeps what it shows for later runs unless it was known. */
+static bool
+look_around(struct judging *judging, struct world *world, struct sim_medium *medium,
+	struct enumerate_run *run, size_t *out_state)
+{
+	struct judge_memory *memory = judging->what->options->memory;
+	struct snapshot *found = NULL;
+	char why[256];
+	bool sound = snapshot_of_volume(world->volume, &found) == 0;
+
+	if (!sound) {
+		enumerate_blame(run, "reading the volume: %s", cop_error_text());
+		return false;
+	}
+	if (judging->expected &&
+		!snapshot_matches(found, judging->expected, UINT32_MAX, why, sizeof why)) {
+		enumerate_blame(run, "a run that read the same showed something else: %s", why);
+		sound = false;
+	}
+	sound = sound && match_state(judging, judging->what->first, found, run, out_state);
+	if (remembers(judging) && !judging->expected)
+		recall_keep(memory->sights, medium, share(memory, found));
+	else
+		snapshot_free(found);
+	return sound;
+}
+
 static bool
 judge_open_volume(struct judging *judging, struct world *world, struct sim_medium *medium,
 	struct enumerate_run *run)
 {
 	size_t state = 0;
-	bool sound = find_state(judging, judging->what->first, world, run, &state);
+	bool sound = look_around(judging, world, medium, run, &state);
+	bool goes_on = judging->expected != NULL;
 
-	if (!enumerate_settle(run) && !judging->what->is_replay) {
-		world_abandon(world);
-		return sound;
-	}
-	/* What was written late, the model does not know exactly: nothing is done on it. */
-	if (!sound || judging->what->goes_no_deeper || judging->what->scenario->is_late ||
-		!is_followed(judging)) {
+	sim_set_listener(medium, NULL, NULL);
+	if (!goes_on)
+		goes_on = (enumerate_settle(run) || judging->what->is_replay) && sound &&
+			  is_gone_on_with(judging);
+	if (!sound || !goes_on) {
 		world_abandon(world);
 		return sound;
 	}
@@ -357,11 +512,10 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 	return sound;
 }
 
-/* enumerate_judge: recovers from a crash state as any user would. */
+/* Opens it, goes on with it, and cuts the power again. */
 static bool
-judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
+judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run)
 {
-	struct judging *judging = context;
 	struct world_options options = {
 		.seed = judging->what->goes_no_deeper ? SEED_SECOND : SEED_RECOVERY,
 		.now_ns = judging->what->now_ns + STEP_NS,
@@ -370,19 +524,13 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	bool sound;
 	int err;
 
-	judging->after = (struct history){ 0 };
-	judging->promised = 0;
-	judging->has_flushed = false;
-	judging->calls = 0;
-	judging->second_count = 0;
-	memset(judging->second, 0, sizeof judging->second);
-	rng_seed(&judging->rng, judging->what->scenario->seed + judging->what->first);
-	rng_seed(&judging->second_rng, judging->what->first);
-	if (!check_medium(judging, medium, run, "after the crash", SUPERBLOCK_CLASSES))
-		return false;
 	if (!judging->what->goes_no_deeper && !has_write_fault(judging->what->scenario))
 		sim_set_hook(medium, before_second_call, judging);
+	if (remembers(judging) && !judging->expected)
+		recall_listen(judging->what->options->memory->sights, medium, options.seed);
 	err = world_open(&world, medium, &options);
+	if (err)
+		sim_set_listener(medium, NULL, NULL);
 	if (err_is_damage(err) && judging->what->may_refuse) {
 		sound = judge_for_reading(judging, medium, &options, run);
 	} else if (err == COP_ENOSPC && judging->what->hits_allocation) {
@@ -396,9 +544,39 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	sim_set_hook(medium, NULL, NULL);
 	if (judging->after.count > 0)
 		judge_second_cuts(judging, run);
+	return sound;
+}
+
+/* enumerate_judge: recovers from a crash state as any user would. */
+static bool
+judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
+{
+	struct judging *judging = context;
+	struct judge_memory *memory = judging->what->options->memory;
+	bool sound = true;
+
+	judging->expected = NULL;
+	judging->after = (struct history){ 0 };
+	judging->promised = 0;
+	judging->has_flushed = false;
+	judging->calls = 0;
+	judging->second_count = 0;
+	memset(judging->second, 0, sizeof judging->second);
+	rng_seed(&judging->rng, judging->what->scenario->seed + judging->what->first);
+	rng_seed(&judging->second_rng, judging->what->first);
+	if (!check_crashed(judging, medium, run))
+		return false;
+	if (remembers(judging))
+		judging->expected = recall_find(memory->sights, medium,
+			judging->what->goes_no_deeper ? SEED_SECOND : SEED_RECOVERY);
+	if (judging->expected)
+		(void)snapshot_ref(judging->expected);
+	if (!judging->expected || is_to_be_opened(judging, run, &sound))
+		sound = judge_by_opening(judging, medium, run);
 	for (size_t i = 0; i < SECOND_CUTS_MAX; i++)
 		sim_free(judging->second[i].medium);
 	history_fini(&judging->after);
+	snapshot_free(judging->expected);
 	return sound;
 }
 

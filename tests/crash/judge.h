@@ -12,6 +12,14 @@
 
 #include "crash/history.h"
 #include "crash/trial.h"
+#include "volume/journal_scan.h"
+
+/* What earlier runs have found; see recall.h. */
+struct judge_memory;
+
+/* Of media with this journal. */
+struct judge_memory *judge_memory_create(const struct journal_region *region);
+void judge_memory_free(struct judge_memory *memory);
 
 struct judgement {
 	const struct trial_options *options;

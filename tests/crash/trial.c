@@ -26,6 +26,9 @@ enum {
  */
 #define SUPERBLOCK_CLASSES (1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY)
 
+/* From the fixture to every recovery: after all that a workload does. */
+#define LATER_NS (INT64_C(1000) * 1000 * STEP_NS)
+
 /* Seeds of the openings of one medium, which must differ. */
 enum { SEED_FIXTURE = 21, SEED_WORKLOAD = 22 };
 
@@ -34,6 +37,7 @@ enum { SEED_FIXTURE = 21, SEED_WORKLOAD = 22 };
 struct trial_base {
 	struct sim_medium *medium;
 	struct oracle *model;
+	struct judge_memory *memory;
 	int64_t now_ns;
 };
 
@@ -101,6 +105,32 @@ run_fixture(struct trial_base *base, struct world *world, struct op_runner *runn
 	return err;
 }
 
+static int
+make_memory(struct trial_base *base)
+{
+	struct superblock newest;
+	struct superblock previous;
+	struct journal_region region = { 0 };
+	struct geometry geometry;
+	struct device *dev = NULL;
+	int err = sim_open(base->medium, DEVICE_READ_ONLY, &dev);
+
+	if (err)
+		return err;
+	err = volume_find_superblock(dev, &newest, &previous);
+	device_close(dev);
+	if (!err)
+		err = geometry_init(
+			&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks);
+	if (err)
+		return err;
+	region.addr = geometry_journal(&geometry);
+	region.blocks = newest.journal_blocks;
+	memcpy(region.uuid, newest.uuid, sizeof region.uuid);
+	base->memory = judge_memory_create(&region);
+	return 0;
+}
+
 int
 trial_base_create(struct trial_base **out_base)
 {
@@ -126,6 +156,8 @@ trial_base_create(struct trial_base **out_base)
 		world_abandon(&world);
 	else
 		err = world_close(&world);
+	if (!err)
+		err = make_memory(base);
 out:
 	if (err) {
 		trial_base_free(base);
@@ -142,7 +174,14 @@ trial_base_free(struct trial_base *base)
 		return;
 	sim_free(base->medium);
 	oracle_free(base->model);
+	judge_memory_free(base->memory);
 	free(base);
+}
+
+struct judge_memory *
+trial_base_memory(struct trial_base *base)
+{
+	return base->memory;
 }
 
 /* ---- Trials --------------------------------------------------------------------------------- */
@@ -202,7 +241,7 @@ judgement_of(struct trial *trial, const struct cut *cut)
 		.history = &trial->history,
 		.first = cut->first,
 		.last = cut->last,
-		.now_ns = trial->world.now_ns,
+		.now_ns = trial->options->base->now_ns + LATER_NS,
 	};
 }
 

@@ -35,17 +35,20 @@ struct tally {
 	atomic_uint_fast64_t incomplete; /* cuts with more scripts than the budget */
 };
 
-/* Where every workload begins. */
+/* Where every workload begins, and what has been found so far. */
 struct trial_base;
+struct judge_memory;
 
 MUST_CHECK int trial_base_create(struct trial_base **out_base);
 void trial_base_free(struct trial_base *base);
+struct judge_memory *trial_base_memory(struct trial_base *base);
 
 struct trial_options {
-	struct trial_base *base; /* borrowed */
-	struct hashset *seen;    /* borrowed */
-	struct tally *tally;     /* borrowed */
-	uint64_t runs_max;       /* scripts tried for each cut; then `samples` at random */
+	struct trial_base *base;     /* borrowed */
+	struct judge_memory *memory; /* borrowed */
+	struct hashset *seen;        /* borrowed */
+	struct tally *tally;         /* borrowed */
+	uint64_t runs_max;           /* scripts tried for each cut; then `samples` at random */
 	uint64_t samples;
 	uint32_t probes_in_1000;        /* cuts that get a probe as well */
 	bool (*is_over)(void *context); /* time is up: end after the present operation */

@@ -10,10 +10,17 @@ snapshot_create(void)
 	return must_alloc(sizeof(struct snapshot));
 }
 
+struct snapshot *
+snapshot_ref(struct snapshot *snapshot)
+{
+	snapshot->more_users++;
+	return snapshot;
+}
+
 void
 snapshot_free(struct snapshot *snapshot)
 {
-	if (!snapshot)
+	if (!snapshot || snapshot->more_users-- > 0)
 		return;
 	for (size_t i = 0; i < snapshot->count; i++) {
 		free(snapshot->entries[i].path);

@@ -61,6 +61,7 @@ struct snapshot {
 	size_t count;
 	size_t capacity;
 	uint32_t unreadable; /* of all entries */
+	uint32_t more_users; /* besides the first */
 };
 
 /*
@@ -68,6 +69,9 @@ struct snapshot {
  * that does not end, or is deeper than any workload makes it, is COP_EFORMAT.
  */
 MUST_CHECK int snapshot_of_volume(struct cop_volume *volume, struct snapshot **out_snapshot);
+
+/* One more user, who frees it as well. */
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void snapshot_free(struct snapshot *snapshot);
 
 /*
