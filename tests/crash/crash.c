@@ -3,13 +3,14 @@
  * could tell from another recovered and judged. See trial.h for what is judged, scenario.h for how
  * a violation is named, workload.h for what is done.
  *
- *   crash [--seconds N] [--states N] [--seed S] [--jobs N] [--violations N] [--workload W]
- *         [--kind KIND] [--fault FAULT] [--late] [--replay 'SCENARIO']
+ *   crash [--seconds N] [--states N] [--wraps N] [--seed S] [--jobs N] [--violations N]
+ *         [--workload W] [--kind KIND] [--fault FAULT] [--late] [--replay 'SCENARIO']
  *
- * KIND is pair, random, settled or laps, and a FAULT strikes every random or settled workload.
+ * KIND is random, settled, laps or rounds, and a FAULT strikes every random or settled workload.
  *
- * It ends when that many seconds have passed or that many distinct states were seen, whichever is
- * first. The last line is `N distinct states, N violations`; exit status 1 with a violation.
+ * It ends when that many seconds have passed, or when that many distinct states were seen and the
+ * journals have gone round that often; having fallen short of it is an error. The last line is `N
+ * distinct states, N violations`; exit status 1 with a violation.
  */
 
 #include "crash/trial.h"
@@ -44,6 +45,7 @@ enum {
 struct settings {
 	uint64_t seconds; /* 0: no limit */
 	uint64_t states;  /* 0: no limit */
+	uint64_t wraps;   /* of journals, after which a limit of states ends it */
 	uint64_t seed;
 	uint64_t jobs;
 	uint64_t violations_max;   /* ends after that many, 0: no limit */
@@ -85,7 +87,8 @@ is_over(void *context)
 
 	if (settings->seconds && seconds_since(&worker->began) >= (double)settings->seconds)
 		return true;
-	if (settings->states && hashset_count(worker->seen) >= settings->states)
+	if (settings->states && hashset_count(worker->seen) >= settings->states &&
+		atomic_load(&worker->shared->tally.wraps) >= settings->wraps)
 		return true;
 	if (settings->violations_max &&
 		atomic_load(&worker->shared->tally.violations) >= settings->violations_max)
@@ -115,7 +118,8 @@ print_violation(void *context, const struct scenario *scenario, const char *text
 /* Most of the random workloads have a fault on top: a write lost or misdirected, a call that fails,
  * or the power gone in the middle of one. */
 static void
-plan(const struct settings *settings, uint64_t number, struct scenario *out_scenario)
+plan(const struct settings *settings, const char *kind, uint64_t number,
+	struct scenario *out_scenario)
 {
 	static const enum scenario_fault faults[] = { FAULT_NONE, FAULT_NONE, FAULT_LOSE,
 		FAULT_LOSE, FAULT_LOSE, FAULT_MISDIRECT, FAULT_POWER, FAULT_FAIL_WRITE,
@@ -127,9 +131,9 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 	scenario->seed = settings->seed;
 	if (settings->workload)
 		snprintf(scenario->workload, sizeof scenario->workload, "%s", settings->workload);
-	else if (settings->kind)
-		snprintf(scenario->workload, sizeof scenario->workload, "%s.%" PRIu64,
-			settings->kind, number);
+	else if (kind)
+		snprintf(
+			scenario->workload, sizeof scenario->workload, "%s.%" PRIu64, kind, number);
 	else
 		workload_name(
 			number, settings->seed, scenario->workload, sizeof scenario->workload);
@@ -151,7 +155,7 @@ plan(const struct settings *settings, uint64_t number, struct scenario *out_scen
 		rng_below(&rng, scenario->fault == FAULT_FAIL_FLUSH ? FAULT_FLUSHES : FAULT_CALLS);
 	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
 	/* Most writes are the journal's: every other lost one is none of them. */
-	if (scenario->fault == FAULT_LOSE && (settings->kind || rng_below(&rng, 2))) {
+	if (scenario->fault == FAULT_LOSE && (kind || rng_below(&rng, 2))) {
 		scenario->fault_call = 1 + rng_below(&rng, FAULT_BEHIND);
 		scenario->fault_addr = hit_behind_journal();
 	} else if (scenario->fault == FAULT_LOSE) {
@@ -192,6 +196,18 @@ make_base(struct trial_base **out_base)
 	return err;
 }
 
+/* Of which kind the next workload is to be; NULL: any. Once there are states enough, the journal
+ * only has to go round. */
+static const char *
+kind_of_next(const struct worker *worker)
+{
+	const struct settings *settings = worker->settings;
+
+	if (!settings->kind && settings->states && hashset_count(worker->seen) >= settings->states)
+		return "rounds";
+	return settings->kind;
+}
+
 static int
 work(struct worker *worker)
 {
@@ -205,7 +221,7 @@ work(struct worker *worker)
 
 		if (worker->settings->workload && number > 0)
 			break;
-		plan(worker->settings, number, scenario);
+		plan(worker->settings, kind_of_next(worker), number, scenario);
 		err = trial_run(&options, scenario, false);
 		if (err)
 			fprintf(stderr, "crash: %s\n", scenario->workload);
@@ -300,6 +316,7 @@ parse_options(int argc, char **argv, struct settings *settings)
 	static const struct option known[] = {
 		{ "seconds", required_argument, NULL, 's' },
 		{ "states", required_argument, NULL, 'n' },
+		{ "wraps", required_argument, NULL, 'a' },
 		{ "seed", required_argument, NULL, 'r' },
 		{ "jobs", required_argument, NULL, 'j' },
 		{ "violations", required_argument, NULL, 'v' },
@@ -319,6 +336,9 @@ parse_options(int argc, char **argv, struct settings *settings)
 			break;
 		case 'n':
 			good = good && parse_number(optarg, &settings->states);
+			break;
+		case 'a':
+			good = good && parse_number(optarg, &settings->wraps);
 			break;
 		case 'r':
 			good = good && parse_number(optarg, &settings->seed);
@@ -358,7 +378,7 @@ main(int argc, char **argv)
 	struct worker worker = { .settings = &settings };
 
 	if (!parse_options(argc, argv, &settings)) {
-		fputs("usage: crash [--seconds N] [--states N] [--seed S] [--jobs N]\n"
+		fputs("usage: crash [--seconds N] [--states N] [--wraps N] [--seed S] [--jobs N]\n"
 		      "             [--violations N] [--workload W] [--kind KIND] [--fault FAULT]\n"
 		      "             [--late] [--replay SCENARIO]\n",
 			stderr);
@@ -384,6 +404,11 @@ main(int argc, char **argv)
 	else
 		work_in_processes(&worker, settings.jobs);
 	print_figures(&worker);
+	if (worker.shared->tally.wraps < settings.wraps) {
+		fprintf(stderr, "crash: the journals were to wrap %" PRIu64 " times\n",
+			settings.wraps);
+		return EXIT_FAILURE;
+	}
 	return worker.shared->tally.violations || worker.shared->failed ? EXIT_FAILURE
 									: EXIT_SUCCESS;
 }

@@ -20,6 +20,10 @@ enum {
 	LAPS_OPS = 3000,
 	LAPS_WINDOW = 256, /* operations, of which the first few have their calls cut */
 	LAPS_CUT = 6,
+	ROUNDS_EVERY = 2, /* of those that are laps */
+	ROUNDS_OPS = 12000,
+	ROUNDS_CUT_ONE_IN = 600, /* operations, and the next ones */
+	ROUNDS_CUT = 3,
 };
 
 /* ---- The fixture ---------------------------------------------------------------------------- */
@@ -382,6 +386,17 @@ static const struct weight laps_weights[] = {
 	{ OP_POLL, 8 },
 };
 
+/* What fills batches: writes and values that lie in the journal, at a few dozen objects. */
+static const struct weight rounds_weights[] = {
+	{ OP_CREATE, 10 },
+	{ OP_WRITE, 20 },
+	{ OP_SET_LENGTH, 3 },
+	{ OP_UNLINK, 8 },
+	{ OP_RENAME, 6 },
+	{ OP_XATTR_SET, 40 },
+	{ OP_POLL, 4 },
+};
+
 static enum op_type
 draw_weighted(struct rng *rng, const struct weight *from, size_t count)
 {
@@ -491,7 +506,7 @@ workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
 
 /* ---- Workloads ------------------------------------------------------------------------------ */
 
-enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS };
+enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS, ROUNDS };
 
 struct workload {
 	enum workload_kind kind;
@@ -501,10 +516,14 @@ struct workload {
 	struct op ops[2 * SHAPE_OPS_MAX + 2];
 	size_t count;
 
-	/* Random, laps. */
+	/* Random, laps, rounds. */
 	struct rng rng;
 	bool is_full;    /* most of the volume is taken before anything else */
 	bool is_settled; /* checkpoints where others have syncs */
+
+	/* Rounds. */
+	struct rng cut_rng;
+	uint64_t cuts; /* operations from this one on that are cut */
 };
 
 struct workload *
@@ -554,6 +573,11 @@ workload_create(const char *name, uint64_t seed, struct workload **out_workload)
 		workload->kind = LAPS;
 		rng_seed(&workload->rng, seed * UINT64_C(1000033) + a);
 		workload->count = LAPS_OPS;
+	} else if (sscanf(name, "rounds.%" SCNu64, &a) == 1) {
+		workload->kind = ROUNDS;
+		rng_seed(&workload->rng, seed * UINT64_C(1000039) + a);
+		rng_seed(&workload->cut_rng, seed * UINT64_C(1000081) + a);
+		workload->count = ROUNDS_OPS;
 	} else {
 		free(workload);
 		return fail(COP_EINVAL, "no such workload: %s", name);
@@ -585,6 +609,39 @@ draw_lap_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_
 		out_op->bytes = 1 + out_op->bytes % 300;
 }
 
+/* Batches of every length, nearly each of them durable before the next. */
+static void
+draw_round_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_op)
+{
+	enum op_type type = draw_weighted(rng, rounds_weights, ARRAY_COUNT(rounds_weights));
+
+	if (index % 2 == 1 && rng_below(rng, 8) > 0) {
+		*out_op = (struct op){ .type = OP_SYNC };
+		return;
+	}
+	if (oracle_path_count(model) > OBJECTS_WANTED && rng_below(rng, 4) == 0)
+		type = OP_UNLINK;
+	draw_op(rng, model, type, out_op);
+	if (type == OP_WRITE) {
+		out_op->offset %= 16 * COP_BLOCK_BYTES;
+		out_op->bytes = 1 + out_op->bytes % (3 * COP_BLOCK_BYTES);
+	} else if (type == OP_XATTR_SET) {
+		out_op->bytes = 500 + out_op->seed % 1500;
+	} else if (type == OP_SET_LENGTH) {
+		out_op->bytes %= 16 * COP_BLOCK_BYTES;
+	}
+}
+
+/* The cuts are drawn apart, so that what is done does not depend on them. */
+static void
+draw_round_cut(struct workload *workload)
+{
+	if (workload->cuts > 0)
+		workload->cuts--;
+	else if (rng_below(&workload->cut_rng, ROUNDS_CUT_ONE_IN) == 0)
+		workload->cuts = ROUNDS_CUT;
+}
+
 /*
  * Free space gets scarce, piece by piece until no more is given: what replay allocates comes close
  * to what the journal names.
@@ -608,10 +665,14 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 		*out_op = workload->ops[index];
 	else if (workload->kind == LAPS)
 		draw_lap_op(&workload->rng, model, index, out_op);
+	else if (workload->kind == ROUNDS)
+		draw_round_op(&workload->rng, model, index, out_op);
 	else if (workload->is_full && index < FILL_OPS)
 		draw_filling(index, out_op);
 	else
 		workload_draw(&workload->rng, model, out_op);
+	if (workload->kind == ROUNDS)
+		draw_round_cut(workload);
 	if (workload->is_settled && out_op->type == OP_SYNC)
 		out_op->type = OP_SETTLE;
 	return true;
@@ -620,12 +681,14 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 bool
 workload_is_rarely_cut(const struct workload *workload)
 {
-	return workload->kind == LAPS;
+	return workload->kind == LAPS || workload->kind == ROUNDS;
 }
 
 bool
 workload_is_cut(const struct workload *workload)
 {
+	if (workload->kind == ROUNDS)
+		return workload->cuts > 0;
 	return workload->kind != LAPS || workload->done % LAPS_WINDOW < LAPS_CUT;
 }
 
@@ -645,7 +708,10 @@ workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
 	if (number % RANDOM_EVERY != RANDOM_EVERY - 1 && index < pairs)
 		snprintf(out, out_bytes, "pair.%" PRIu64 ".%" PRIu64 ".%" PRIu64, pair / 2 / SHAPES,
 			pair / 2 % SHAPES, pair % 2);
+	else if (number / RANDOM_EVERY % LAPS_EVERY > 0)
+		snprintf(out, out_bytes, "random.%" PRIu64, number);
 	else
 		snprintf(out, out_bytes, "%s.%" PRIu64,
-			number / RANDOM_EVERY % LAPS_EVERY == 0 ? "laps" : "random", number);
+			number / RANDOM_EVERY / LAPS_EVERY % ROUNDS_EVERY == 0 ? "rounds" : "laps",
+			number);
 }

@@ -12,6 +12,8 @@
  *   random.N       hundreds with many syncs, some of them on a volume that is nearly full
  *   settled.N      a hundred of them, with two checkpoints in place of each sync
  *   laps.N         thousands of small ones, each synced: the journal goes round; few are cut
+ *   rounds.N       thousands that fill long batches: the journal goes round a hundred times; cuts
+ *                  are drawn from all of it
  */
 
 #include "support/oracle.h"
@@ -33,7 +35,7 @@ bool workload_next(struct workload *workload, struct oracle *model, struct op *o
 
 /* Is the power to be cut in the operation that workload_next() gave last? */
 bool workload_is_cut(const struct workload *workload);
-bool workload_is_rarely_cut(const struct workload *workload); /* laps: each cut is worth a lot */
+bool workload_is_rarely_cut(const struct workload *workload); /* each cut is worth a lot */
 
 /* The name of workload `number`: all pairs, shuffled, with random ones among them and after them.
  */
