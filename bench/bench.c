@@ -1,5 +1,7 @@
 #include "bench.h"
 
+#include "object/extent_format.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -42,6 +44,7 @@ bench_open(struct device *dev, uint64_t cache_bytes, struct rng *rng, struct vol
 		.cache_bytes = cache_bytes,
 		.random = seeded_random,
 		.context = rng,
+		.entry_run = extent_entry_run,
 	};
 
 	bench_must(volume_open(dev, &options, out_volume));

@@ -206,6 +206,7 @@ check_replayed(struct checker *checker)
 	struct volume_options open = {
 		.read_only = true,
 		.cache_bytes = checker->limits.cache_bytes,
+		.entry_run = extent_entry_run,
 	};
 	struct cop_check_result first = checker->result;
 	struct finding finding = { .class_ = COP_PROBLEM_JOURNAL };

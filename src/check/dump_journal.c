@@ -39,6 +39,8 @@ op_name(enum message_op op)
 		return "bury";
 	case MESSAGE_STEP:
 		return "step";
+	case MESSAGE_CLONE:
+		return "clone";
 	case MESSAGE_DATA:
 		return "data";
 	}

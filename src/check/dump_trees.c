@@ -41,6 +41,7 @@ open_replayed(struct dump *dump)
 	struct volume_options options = {
 		.read_only = true,
 		.cache_bytes = dump->options.cache_bytes / 2,
+		.entry_run = extent_entry_run,
 	};
 	struct volume_state state;
 	int err = volume_open(dump->dev, &options, &dump->volume);

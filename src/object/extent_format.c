@@ -164,6 +164,23 @@ extent_decode_entry(struct view key, struct view value, struct extent *out_exten
 	return 0;
 }
 
+bool
+extent_entry_run(enum tree_kind kind, struct view key, struct view value, struct run *out_run,
+	uint64_t *out_birth)
+{
+	struct extent extent;
+
+	if (kind != TREE_CONTENT)
+		return false;
+	if (extent_decode_entry(key, value, &extent) != 0) {
+		err_clear();
+		return false;
+	}
+	*out_run = (struct run){ extent.addr, extent_stored_blocks(&extent) };
+	*out_birth = extent.birth;
+	return true;
+}
+
 void
 extent_encode_listed(const struct extent *extent, struct writer *w)
 {

@@ -33,6 +33,8 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "space/space.h"
+#include "tree/tree.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -100,6 +102,11 @@ void extent_encode(const struct extent *extent, struct writer *w);
  */
 void extent_key(uint64_t last, uint8_t out[static EXTENT_KEY_BYTES]);
 MUST_CHECK int extent_decode_entry(struct view key, struct view value, struct extent *out_extent);
+
+/* Of an entry of a tree: the blocks that it refers to, and their birth. False: none, or it makes no
+ * sense. As volume_options.entry_run. */
+bool extent_entry_run(enum tree_kind kind, struct view key, struct view value, struct run *out_run,
+	uint64_t *out_birth);
 
 /* One of a sequence: first block, then the value. */
 enum { EXTENT_LISTED_BYTES = 8 };

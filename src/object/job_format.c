@@ -6,7 +6,6 @@ enum {
 	AT_VERSION = 0,
 	AT_PROGRAM = 1,
 	AT_TREE_KIND = 2,
-	AT_CURSOR_BYTES = 4,
 	AT_BRANCH = 8,
 	AT_OBJECT = 16,
 };
@@ -21,7 +20,6 @@ job_encode(const struct job *job, uint8_t out[static JOB_BYTES_MAX])
 	memset(out, 0, JOB_FIXED_BYTES);
 	out[AT_VERSION] = JOB_VERSION;
 	out[AT_PROGRAM] = (uint8_t)job->program;
-	put_le16(out + AT_CURSOR_BYTES, (uint16_t)job->cursor.bytes);
 	put_le64(out + AT_BRANCH, job->branch);
 	put_le64(out + AT_OBJECT, job->object);
 	if (job->program == JOB_DISMANTLE) {
@@ -49,11 +47,11 @@ job_decode(struct view value, struct job *out_job)
 	job.program = in[AT_PROGRAM];
 	job.branch = get_le64(in + AT_BRANCH);
 	job.object = get_le64(in + AT_OBJECT);
-	job.cursor.bytes = get_le16(in + AT_CURSOR_BYTES);
-	if (job.cursor.bytes > TREE_KEY_BYTES_MAX ||
-		value.bytes != JOB_FIXED_BYTES + job.cursor.bytes)
-		return fail(COP_EFORMAT, "job record of %zu bytes with a cursor of %" PRIu32,
-			value.bytes, job.cursor.bytes);
+	job.cursor.bytes = (uint32_t)(value.bytes - JOB_FIXED_BYTES);
+	if (job.cursor.bytes > TREE_KEY_BYTES_MAX)
+		return fail(COP_EFORMAT, "job record of %zu bytes", value.bytes);
+	if (job.program == JOB_TRIM && job.cursor.bytes > 0)
+		return fail(COP_EFORMAT, "a cursor of a job that has no tree");
 	memcpy(job.cursor.key, in + JOB_FIXED_BYTES, job.cursor.bytes);
 	if (job.program == JOB_DISMANTLE) {
 		job.tree_kind = in[AT_TREE_KIND];

@@ -22,7 +22,6 @@
 
 enum {
 	DISMANTLE_RUNS_MAX = 256, /* released in one step */
-	DISMANTLE_NODES_MAX = 2 * TREE_LEVELS_MAX,
 };
 
 static const struct tree_name catalog_name = { .kind = TREE_CATALOG };
@@ -165,141 +164,35 @@ job_put_trim(struct tx *tx, const struct cop_object *object, uint64_t number)
 
 /* ---- Dismantling ---------------------------------------------------------------------------- */
 
-/* What one step of tree_dismantle() has found. */
-struct remains {
-	struct run runs[DISMANTLE_RUNS_MAX];
-	size_t run_count;
-	struct tree_pointer nodes[DISMANTLE_NODES_MAX];
-	size_t node_count;
-	struct tree_cursor resume; /* the first entry that was too much for this step */
-	bool is_full;
-};
-
-static void
-remains_entry(void *context, struct view key, struct view value)
-{
-	struct remains *remains = context;
-	struct run *last = remains->run_count == 0 ? NULL : &remains->runs[remains->run_count - 1];
-	struct extent extent;
-	uint32_t blocks;
-
-	if (remains->is_full)
-		return;
-	if (extent_decode_entry(key, value, &extent) != 0) {
-		err_clear(); /* its blocks stay allocated, as for a node that cannot be read */
-		return;
-	}
-	blocks = extent_stored_blocks(&extent);
-	if (last && last->addr + last->blocks == extent.addr) {
-		last->blocks += blocks;
-		return;
-	}
-	if (remains->run_count == DISMANTLE_RUNS_MAX) {
-		remains->is_full = true;
-		memcpy(remains->resume.key, key.data, key.bytes);
-		remains->resume.bytes = (uint32_t)key.bytes;
-		return;
-	}
-	remains->runs[remains->run_count++] = (struct run){ .addr = extent.addr, .blocks = blocks };
-}
-
-/* Directories have no extents: only their nodes are freed. */
-static void
-remains_name(void *context, struct view key, struct view value)
-{
-	(void)context;
-	(void)key;
-	(void)value;
-}
-
-static void
-remains_node(void *context, const struct tree_pointer *pointer)
-{
-	struct remains *remains = context;
-
-	if (remains->is_full)
-		return; /* it ends after the cursor at which the leaf comes again */
-	assert(remains->node_count < DISMANTLE_NODES_MAX);
-	remains->nodes[remains->node_count++] = *pointer;
-}
-
+/* The job's record moves on to where the next step begins, or ends. */
 static int
-collect_remains(struct cop_volume *volume, const struct job *job, struct remains *remains,
-	struct tree_cursor *out_next, bool *out_done)
+put_step(struct tx *tx, uint64_t number, const struct job *job, const struct remains *remains)
 {
-	struct tree_dismantle visit = {
-		.entry = job->tree_kind == TREE_CONTENT ? remains_entry : remains_name,
-		.node = remains_node,
-		.context = remains,
-	};
-	struct tree_env *env = volume_tree_env(volume->volume);
-	int err;
-
-	if (job->root.levels == 0) {
-		*out_done = true;
-		return 0;
-	}
-	for (;;) {
-		remains->run_count = 0;
-		remains->node_count = 0;
-		remains->is_full = false;
-		err = tree_dismantle(
-			env, job->tree_kind, &job->root, &job->cursor, &visit, out_next, out_done);
-		if (!err_is_damage(err) || visit.skip_damaged)
-			break;
-		/* What cannot be read cannot be freed; all else is. */
-		err_clear();
-		visit.skip_damaged = true;
-	}
-	if (err == 0 && remains->is_full) {
-		*out_next = remains->resume;
-		*out_done = false;
-	}
-	return err;
-}
-
-static int
-release_remains(struct tx *tx, const struct remains *remains)
-{
-	int err = 0;
-
-	for (size_t i = 0; err == 0 && i < remains->run_count; i++)
-		err = tx_release(tx, remains->runs[i]);
-	for (size_t i = 0; err == 0 && i < remains->node_count; i++)
-		err = tx_release_node(tx, &remains->nodes[i]);
-	return err;
-}
-
-/* The job's record moves from cursor `before` to its own, or ends. */
-static int
-put_step(struct tx *tx, uint64_t number, const struct job *job, const struct tree_cursor *before,
-	bool done)
-{
+	struct job next = *job;
 	uint8_t key[CATALOG_KEY_BYTES];
 	uint8_t value[JOB_BYTES_MAX];
 	struct tx_step step = {
 		.dead = { .branch = job->branch, .object = job->object, .kind = job->tree_kind },
 		.job_key = catalog_key(key, CATALOG_JOB, number),
 		.root_at = JOB_ROOT_AT,
-		.from = before,
-		.until = done ? NULL : &job->cursor,
+		.from = &job->cursor,
+		.remains = remains,
 	};
 
-	if (!done)
-		step.value = job_encode(job, value);
+	next.cursor = remains->next;
+	if (!remains->is_done)
+		step.value = job_encode(&next, value);
 	return tx_step(tx, &step);
 }
 
+/* `runs_max` runs of data at most. ERR_MISSING: others share less of the tree than they did. */
 static int
-dismantle_step(struct operation *op, uint64_t number, bool *out_done)
+try_dismantle_step(struct operation *op, uint64_t number, size_t runs_max, bool *out_done)
 {
 	struct cop_volume *volume = op->volume;
-	struct tree_cursor next = { 0 };
-	struct tree_cursor before;
-	struct remains *remains = NULL;
+	struct remains remains = { 0 };
 	struct tx *tx = NULL;
 	struct job job;
-	bool done = false;
 	int err;
 
 	err = load_job(volume, number, &job);
@@ -310,28 +203,36 @@ dismantle_step(struct operation *op, uint64_t number, bool *out_done)
 	}
 	if (err)
 		return err;
-	remains = calloc(1, sizeof *remains);
-	if (!remains)
-		return fail(COP_ENOMEM, "job %" PRIu64, number);
-	err = collect_remains(volume, &job, remains, &next, &done);
+	err = volume_remains(
+		volume->volume, job.tree_kind, &job.root, &job.cursor, runs_max, &remains);
 	if (err == 0)
 		err = tx_begin(volume->volume, &op->visit, true, &tx);
-	if (err)
-		goto out;
-	before = job.cursor;
-	job.cursor = next;
-	err = put_step(tx, number, &job, &before, done);
 	if (err == 0)
-		err = release_remains(tx, remains);
+		err = put_step(tx, number, &job, &remains);
 	if (err == 0)
 		err = change_commit(op, TAKE(tx));
 	if (err == 0)
-		*out_done = done;
-
-out:
+		*out_done = remains.is_done;
 	tx_abort(tx);
-	free(remains);
+	volume_remains_free(&remains);
 	return err;
+}
+
+static int
+dismantle_step(struct operation *op, uint64_t number, bool *out_done)
+{
+	size_t runs_max = DISMANTLE_RUNS_MAX;
+	int err;
+
+	for (;;) {
+		err = try_dismantle_step(op, number, runs_max, out_done);
+		if (err == COP_ENOSPC && runs_max > 1) {
+			err_clear();
+			runs_max /= 4;
+		} else if (err != ERR_MISSING) {
+			return err;
+		}
+	}
 }
 
 static int

@@ -173,6 +173,7 @@ open_below(struct cop_volume *volume, const struct cop_open_options *options)
 		.random = options->random,
 		.clock_ns = options->clock_ns,
 		.context = options->context,
+		.entry_run = extent_entry_run,
 	};
 	uint32_t node_bytes;
 	int err;

@@ -8,7 +8,10 @@
  * A change descends under the exclusive gate through nodes that tree_prepare() has pinned, and
  * shadows from the root down: a node of an older generation is copied to a new one, its parent,
  * which was shadowed just before, gets the new pointer, and the old node goes to free_node(), which
- * is told thereby that somebody has taken over what the node held.
+ * is told thereby that somebody has taken over what the node held. A node that others refer to as
+ * well is copied even if it is of the open generation: it loses one reference, and what it refers
+ * to gains one. From the root down, so that a shared parent has handed out its references before
+ * its child is asked whether it is shared.
  *
  * Siblings may be missing, so a change must not need them:
  *   - A leaf that becomes empty is freed, and its entry in the parent becomes an empty range: a key
@@ -470,6 +473,39 @@ tree_find(struct tree *tree, struct view key, struct view *out_value)
 	return is_found;
 }
 
+bool
+tree_path(struct tree *tree, struct view key, tree_path_visit visit, void *context)
+{
+	struct wanted wanted = { .ahead = 1 };
+	struct buffer *node;
+	int err;
+
+	if (tree->root.levels == 0)
+		return true;
+	err = get_root(tree, &wanted, &node);
+	while (err == 0) {
+		struct tree_pointer pointer = node_self(node->data);
+		struct buffer *child = NULL;
+		bool goes_on = node_level(node->data) > 0 && node_covers(node->data, key);
+		uint32_t index = 0;
+
+		visit(context, &pointer, node_count(node->data));
+		if (goes_on) {
+			index = node_search_child(node->data, key);
+			goes_on = node_child(node->data, index).addr != 0;
+		}
+		if (goes_on)
+			err = get_child(tree, node, index, &child);
+		cache_release(tree->env->cache, node);
+		if (!child)
+			break;
+		node = child;
+	}
+	if (err)
+		err_clear();
+	return err == 0;
+}
+
 uint32_t
 tree_nodes_worst(uint8_t levels)
 {
@@ -521,7 +557,40 @@ free_node(struct tree *tree, const struct tree_pointer *pointer)
 	tree->env->hooks->free_node(tree->env->context, pointer);
 }
 
-/* Turns a pinned node into one of the open generation; true: it has a new place. */
+static bool
+may_be_shared(struct tree *tree, const struct tree_pointer *pointer)
+{
+	const struct tree_hooks *hooks = tree->env->hooks;
+
+	return hooks->may_be_shared &&
+	       hooks->may_be_shared(tree->env->context, tree->kind, pointer);
+}
+
+/* `node` was copied and stays with its other holders: its children now have one parent more. */
+static void
+part_from(struct tree *tree, const uint8_t *node, const struct tree_pointer *pointer)
+{
+	const struct tree_hooks *hooks = tree->env->hooks;
+	uint8_t key[TREE_KEY_BYTES_MAX];
+
+	hooks->lose(tree->env->context, pointer);
+	for (uint32_t i = 0; i < node_count(node); i++) {
+		struct tree_gain gain = { .child = no_child };
+
+		if (node_level(node) > 0) {
+			gain.child = node_child(node, i);
+			if (gain.child.addr == 0)
+				continue;
+		} else {
+			gain.key = node_key_copy(node_key(node, i), key);
+			gain.value = node_value(node, i);
+		}
+		hooks->gain(tree->env->context, tree->kind, &gain);
+	}
+}
+
+/* Turns a pinned node into one of this tree alone, of the open generation; true: it has a new
+ * place. */
 static bool
 shadow(struct tree *tree, struct buffer **buffer, struct tree_pointer *pointer)
 {
@@ -530,8 +599,10 @@ shadow(struct tree *tree, struct buffer **buffer, struct tree_pointer *pointer)
 	struct buffer *old = *buffer;
 	struct buffer *new;
 	uint8_t header[NODE_HEADER_BYTES];
+	bool is_shared = env->hooks->is_shared &&
+			 env->hooks->is_shared(env->context, tree->kind, &old_pointer);
 
-	if (old_pointer.birth == open_generation(tree))
+	if (old_pointer.birth == open_generation(tree) && !is_shared)
 		return false;
 	new = new_node(tree, node_level(old->data), pointer);
 	memcpy(header, new->data, sizeof header);
@@ -541,7 +612,10 @@ shadow(struct tree *tree, struct buffer **buffer, struct tree_pointer *pointer)
 	memcpy(new->data + NODE_AT_ADDR, header + NODE_AT_ADDR,
 		NODE_AT_STORED_BYTES - NODE_AT_ADDR);
 	*buffer = new;
-	free_node(tree, &old_pointer);
+	if (is_shared)
+		part_from(tree, old->data, &old_pointer);
+	else
+		free_node(tree, &old_pointer);
 	cache_release(env->cache, old);
 	return true;
 }
@@ -790,6 +864,8 @@ merge_with(struct tree *tree, struct path *path, uint32_t level, uint32_t siblin
 	const uint8_t *left;
 	const uint8_t *right;
 
+	if (may_be_shared(tree, &sibling_pointer))
+		return false;
 	if (get_child(tree, step->buffer, sibling, &other) != 0) {
 		err_clear(); /* missing, or damaged: then whoever needs it will say so */
 		return false;
@@ -848,6 +924,8 @@ lower_root(struct tree *tree)
 		struct buffer *buffer;
 		bool is_lowered;
 
+		if (pointer.birth != open_generation(tree) && may_be_shared(tree, &pointer))
+			return; /* the next change copies it first */
 		if (get_root(tree, &wanted, &buffer) != 0) {
 			err_clear(); /* not cached: the next change sees to it */
 			return;

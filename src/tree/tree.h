@@ -67,6 +67,13 @@ struct tree_root {
 	uint8_t levels; /* 0: empty tree. 1: the root is a leaf */
 };
 
+/* What two nodes have in common: a child, or an entry of a leaf. */
+struct tree_gain {
+	struct tree_pointer child; /* addr of 0: it is an entry */
+	struct view key;
+	struct view value;
+};
+
 /*
  * What a tree needs of the floors above. All get `context`.
  *
@@ -85,6 +92,19 @@ struct tree_hooks {
 	/* The tree points there no more; what the node held was taken over by another one. May be a
 	 * node of the open generation. */
 	void (*free_node)(void *context, const struct tree_pointer *pointer);
+
+	/*
+	 * Sharing, of trees that can be cloned; all four or none. Called with the gate held
+	 * exclusively. `is_shared` is asked of nodes on the way to a key that was prepared: does
+	 * anybody else refer to the node? `may_be_shared` is asked of any node, and looks nothing
+	 * up. When a shared node has been copied, `lose` tells that the tree points there no more,
+	 * and `gain` each child or entry that the copy has in common with it.
+	 */
+	bool (*is_shared)(void *context, enum tree_kind kind, const struct tree_pointer *pointer);
+	bool (*may_be_shared)(
+		void *context, enum tree_kind kind, const struct tree_pointer *pointer);
+	void (*lose)(void *context, const struct tree_pointer *pointer);
+	void (*gain)(void *context, enum tree_kind kind, const struct tree_gain *gain);
 
 	/* A first copy at `bad_addr` did not verify, the second did and is in `good`: rewrite it.
 	 * Called outside the gate. NULL: this opener never repairs. */
@@ -172,6 +192,14 @@ void tree_delete(struct tree *tree, struct view key);
 /* Gate exclusive, prepared: the value in place, valid until the next change; false: no such key. */
 bool tree_find(struct tree *tree, struct view key, struct view *out_value);
 
+/*
+ * Gate held, prepared: tells the nodes on the way to `key`, the root first, each with the number of
+ * its entries. False: one is not resident; those before it have been told.
+ */
+typedef void (*tree_path_visit)(
+	void *context, const struct tree_pointer *pointer, uint32_t entries);
+bool tree_path(struct tree *tree, struct view key, tree_path_visit visit, void *context);
+
 /* Makes a dirty node ready for the device: pads, checksum. After it the bytes are final. */
 void tree_node_finish(struct buffer *buffer);
 
@@ -212,10 +240,14 @@ MUST_CHECK int tree_walk(struct tree_env *env, enum tree_kind kind, const struct
  * most two for each level in any case. The dead tree is only read. A node that cannot be read is an
  * error, and the step can be skipped by `skip_damaged`, which reports what is reachable and leaves
  * the rest allocated, the damaged node included. `cursor` and `out_cursor` may be the same.
+ *
+ * `is_shared`, where it is not NULL, is asked before a node is read. One that others refer to as
+ * well is not entered: the step ends behind it, and reports neither it nor what is below it.
  */
 struct tree_dismantle {
 	void (*entry)(void *context, struct view key, struct view value);
 	void (*node)(void *context, const struct tree_pointer *pointer);
+	bool (*is_shared)(void *context, const struct tree_pointer *pointer, uint8_t level);
 	void *context;
 	bool skip_damaged;
 };
@@ -228,15 +260,6 @@ struct tree_cursor {
 MUST_CHECK int tree_dismantle(struct tree_env *env, enum tree_kind kind,
 	const struct tree_root *root, const struct tree_cursor *cursor,
 	const struct tree_dismantle *visit, struct tree_cursor *out_cursor, bool *out_done);
-
-/*
- * The nodes that belong to the step from `from` to `until` (NULL: the end), and no entries: for
- * repeating a step that was taken on another tree of the same keys. Children first. How many there
- * are depends on this tree. visit->entry is not called, and may be NULL.
- */
-MUST_CHECK int tree_dismantle_range(struct tree_env *env, enum tree_kind kind,
-	const struct tree_root *root, const struct tree_cursor *from,
-	const struct tree_cursor *until, const struct tree_dismantle *visit);
 
 /* Asserts order, fences, fill and levels of every resident node; gate held. For tests. */
 void tree_assert_sound(struct tree *tree);

@@ -221,35 +221,35 @@ entry_at(const uint8_t *node, struct view cursor)
 	return view_compare(cursor, node_low(node)) < 0 ? 0 : node_count(node);
 }
 
-/* Is a range that ends at `high` (of no bytes: nowhere) finished with at the cursor? */
-static bool
-is_past(struct node_key high, struct view cursor)
-{
-	return high.prefix.bytes + high.suffix.bytes > 0 && node_key_compare(high, cursor) <= 0;
-}
-
-static struct node_key
-end_of(const uint8_t *node)
-{
-	return (struct node_key){ .prefix = node_high(node) };
-}
-
 /* Nodes that the cursor lies in, though all their leaves are before it. */
 struct passed {
 	struct tree_pointer nodes[TREE_LEVELS_MAX];
 	uint32_t count;
 };
 
+static bool
+is_shared(const struct tree_dismantle *visit, const struct tree_pointer *pointer, uint32_t level)
+{
+	return visit->is_shared && visit->is_shared(visit->context, pointer, (uint8_t)level);
+}
+
 /*
- * To the first leaf at or after the cursor: *out_level is 0. Where that way leads to a damaged node
- * which may be skipped, *out_level is that of its parent. The number of levels: nothing is left.
+ * To the first leaf at or after the cursor: *out_level is 0. Where that way leads to a node that is
+ * shared, or damaged and may be skipped, *out_level is that of its parent. The number of levels:
+ * nothing is left.
  */
 static int
 find_leaf(struct trail *trail, const struct tree_pointer *root, struct view cursor,
-	bool skip_damaged, struct passed *out_passed, uint32_t *out_level)
+	const struct tree_dismantle *visit, struct passed *out_passed, uint32_t *out_level)
 {
 	uint32_t level = trail->levels - 1U;
-	int err = trail_enter(trail, root, level, NULL);
+	int err;
+
+	if (is_shared(visit, root, level)) {
+		*out_level = trail->levels;
+		return 0;
+	}
+	err = trail_enter(trail, root, level, NULL);
 
 	while (!err && level > 0) {
 		struct stage *stage = &trail->stages[level];
@@ -270,11 +270,13 @@ find_leaf(struct trail *trail, const struct tree_pointer *root, struct view curs
 			continue;
 		}
 		pointer = node_child(stage->buffer->data, stage->index);
+		if (is_shared(visit, &pointer, level - 1))
+			break;
 		err = trail_enter(trail, &pointer, level - 1, NULL);
 		if (!err)
 			level--;
 	}
-	if (err && skip_damaged && err != COP_ENOMEM) {
+	if (err && visit->skip_damaged && err != COP_ENOMEM) {
 		err_clear();
 		err = 0;
 		level = trail->stages[trail->levels - 1].buffer ? level : trail->levels;
@@ -315,7 +317,7 @@ tree_dismantle(struct tree_env *env, enum tree_kind kind, const struct tree_root
 		*out_done = true;
 		return 0;
 	}
-	err = find_leaf(&trail, &root->pointer, from, visit->skip_damaged, &passed, &level);
+	err = find_leaf(&trail, &root->pointer, from, visit, &passed, &level);
 	if (err)
 		goto out;
 
@@ -342,103 +344,6 @@ tree_dismantle(struct tree_env *env, enum tree_kind kind, const struct tree_root
 	}
 	*out_done = level == trail.levels;
 out:
-	trail_fini(&trail);
-	return err;
-}
-
-/* A step that was taken, from one cursor to another. */
-struct step {
-	struct view from;
-	struct view until;
-	bool has_until;
-};
-
-static bool
-ends_in_step(struct node_key high, const struct step *step)
-{
-	return !is_past(high, step->from) && (!step->has_until || is_past(high, step->until));
-}
-
-/*
- * To the next child of the inner node of `level` under which something may end in the step; of
- * leaves, one that does, for the others need no reading. false: there is none.
- */
-static bool
-find_child_of_step(struct trail *trail, uint32_t level, const struct step *step)
-{
-	struct stage *stage = &trail->stages[level];
-	const uint8_t *node = stage->buffer->data;
-
-	stage->index = node_next_child(node, stage->index);
-	if (stage->index == node_count(node))
-		return false;
-	if (level == 1)
-		return ends_in_step(node_child_high(node, stage->index), step);
-	return !step->has_until || node_key_compare(node_key(node, stage->index), step->until) < 0;
-}
-
-/* Makes the child under way the node of `level`. *out_is_there false: it is damaged, skipped. */
-static int
-enter_for_step(struct trail *trail, const struct tree_pointer *pointer, uint32_t level,
-	const struct step *step, bool skip_damaged, bool *out_is_there)
-{
-	int err = trail_enter(trail, pointer, level, NULL);
-
-	*out_is_there = err == 0;
-	if (err == 0 && level > 0)
-		trail->stages[level].index = entry_at(trail_node(trail, level), step->from);
-	if (err && skip_damaged && err != COP_ENOMEM) {
-		err_clear();
-		err = 0;
-	}
-	return err;
-}
-
-int
-tree_dismantle_range(struct tree_env *env, enum tree_kind kind, const struct tree_root *root,
-	const struct tree_cursor *from, const struct tree_cursor *until,
-	const struct tree_dismantle *visit)
-{
-	struct step step = {
-		.from = view_of(from->key, from->bytes),
-		.has_until = until != NULL,
-	};
-	struct trail trail;
-	uint32_t level = root->levels - 1U;
-	bool is_there;
-	int err = trail_init(&trail, env, kind, root);
-
-	assert(from->bytes <= TREE_KEY_BYTES_MAX);
-	if (until) {
-		assert(until->bytes <= TREE_KEY_BYTES_MAX);
-		step.until = view_of(until->key, until->bytes);
-	}
-	if (err || root->levels == 0)
-		return err;
-	err = enter_for_step(&trail, &root->pointer, level, &step, visit->skip_damaged, &is_there);
-	if (!is_there)
-		level = trail.levels;
-
-	while (!err && level < trail.levels) {
-		struct stage *stage = &trail.stages[level];
-
-		if (level > 0 && find_child_of_step(&trail, level, &step)) {
-			struct tree_pointer pointer = node_child(stage->buffer->data, stage->index);
-
-			err = enter_for_step(
-				&trail, &pointer, level - 1, &step, visit->skip_damaged, &is_there);
-			if (is_there)
-				level--;
-			else
-				stage->index++;
-			continue;
-		}
-		if (ends_in_step(end_of(stage->buffer->data), &step))
-			visit->node(visit->context, &stage->pointer);
-		trail_leave(&trail, level++);
-		if (level < trail.levels)
-			trail.stages[level].index++;
-	}
 	trail_fini(&trail);
 	return err;
 }

@@ -3,6 +3,7 @@
  *
  *   standing   nodes and list entries for the catalog's update are set aside long before, so that a
  *              checkpoint can always be made, on a full volume too
+ *   shares     the share tree is brought up to date, in rounds, until nothing is left to do
  *   freeze     under the exclusive gate: the branch's roots go into the catalog, the open
  *              generation's nodes and lists become the frozen ones, the journal is cut, the next
  *              generation opens
@@ -32,6 +33,7 @@
 
 enum {
 	STANDING_CHECKPOINTS = 2,
+	FREEZE_TRIES_FREE = 4, /* before new tickets are held back */
 	NODE_ARRAY_SPARE = 64,
 };
 
@@ -206,6 +208,7 @@ freeze(struct volume *volume, int64_t now_ns)
 	sb->generation = generation;
 	sb->previous_generation = volume->newest.generation;
 	sb->catalog = volume->catalog.tree.root;
+	volume__shares_freeze(volume, sb);
 	sb->flags &= ~SUPERBLOCK_CLEAN;
 	if (closing->is_clean)
 		sb->flags |= SUPERBLOCK_CLEAN;
@@ -244,6 +247,19 @@ freeze(struct volume *volume, int64_t now_ns)
 	volume->changed = false;
 }
 
+/* The share tree, memory for the nodes, and the catalog's path. Nothing has changed on error. */
+static int
+prepare_freeze(struct volume *volume, struct view key, size_t want, struct tree_pins *pins)
+{
+	int err = volume__shares_drain(volume);
+
+	if (err == 0)
+		err = nodes_make_room(&volume->closing, want);
+	if (err == 0)
+		err = tree_prepare(&volume->catalog.tree, key, pins);
+	return err ? err : tree_pins_reserve(pins, 1);
+}
+
 /* Loads the catalog's path, makes room for the nodes, and freezes. Nothing has changed on error. */
 static int
 prepare_and_freeze(struct volume *volume)
@@ -255,6 +271,7 @@ prepare_and_freeze(struct volume *volume)
 	struct tree_pins pins;
 	size_t want = NODE_ARRAY_SPARE;
 	bool frozen = false;
+	int tries = 0;
 	int err;
 
 	err = superblock_make_room(closing);
@@ -264,16 +281,14 @@ prepare_and_freeze(struct volume *volume)
 		return err;
 	tree_pins_init(&pins, volume->cache);
 	while (!frozen) {
-		err = nodes_make_room(closing, want);
-		if (err == 0)
-			err = tree_prepare(&volume->catalog.tree, key, &pins);
-		if (err == 0)
-			err = tree_pins_reserve(&pins, 1);
+		if (++tries == FREEZE_TRIES_FREE)
+			volume__tickets_hold(volume);
+		err = prepare_freeze(volume, key, want, &pins);
 		if (err)
 			break;
 		gate_enter_exclusive(volume->gate);
 		want = volume->open_node_count + volume->carried_count + NODE_ARRAY_SPARE;
-		if (want <= closing->capacity &&
+		if (want <= closing->capacity && volume->shares.list.count == 0 &&
 			tree_is_prepared(&volume->catalog.tree, key, &pins) &&
 			is_standing_enough(volume)) {
 			freeze(volume, now_ns);
@@ -289,6 +304,8 @@ prepare_and_freeze(struct volume *volume)
 				break;
 		}
 	}
+	if (tries >= FREEZE_TRIES_FREE)
+		volume__tickets_let_go(volume);
 	tree_pins_release(&pins);
 	return err;
 }

@@ -336,8 +336,9 @@ name_makes_sense(enum message_op op, const struct tree_name *name)
 	case TREE_TAGS:
 		return op <= MESSAGE_DELETE && name->object == 0;
 	case TREE_CONTENT:
-	case TREE_DIRECTORY:
 		return op == MESSAGE_STEP || name->object != 0;
+	case TREE_DIRECTORY:
+		return op == MESSAGE_STEP || (op != MESSAGE_CLONE && name->object != 0);
 	case TREE_SHARES: /* it follows from the other trees */
 		break;
 	}
@@ -360,6 +361,22 @@ what_is_wrong_with_data(const struct journal_message *message)
 }
 
 static const char *
+what_is_wrong_with_clone(const struct journal_message *message)
+{
+	if (message->key.bytes != CLONE_KEY_BYTES || get_be64(message->key.data) == 0)
+		return "clones no object";
+	if (message->value.bytes % TX_RUN_BYTES != 0)
+		return "a part of a run";
+	for (size_t i = 0; i < message->value.bytes / TX_RUN_BYTES; i++) {
+		struct run run = journal_clone_run(message->value, i);
+
+		if (!run_makes_sense(run.addr, run.blocks))
+			return "a run that makes no sense";
+	}
+	return NULL;
+}
+
+static const char *
 what_is_wrong_with_message(const struct journal_message *message)
 {
 	bool has_root = message->op == MESSAGE_BURY ||
@@ -367,7 +384,7 @@ what_is_wrong_with_message(const struct journal_message *message)
 
 	if (message->op == MESSAGE_DATA)
 		return what_is_wrong_with_data(message);
-	if (message->op < MESSAGE_PUT || message->op > MESSAGE_STEP)
+	if (message->op < MESSAGE_PUT || message->op > MESSAGE_CLONE)
 		return "unknown operation";
 	if (!name_makes_sense(message->op, &message->name))
 		return "no such tree";
@@ -380,7 +397,8 @@ what_is_wrong_with_message(const struct journal_message *message)
 	if (has_root && (message->root_at > message->value.bytes ||
 				ROOT_RECORD_BYTES > message->value.bytes - message->root_at))
 		return "a root past the end of the value";
-	if (message->op <= MESSAGE_DELETE && message->root_at != 0)
+	if ((message->op <= MESSAGE_DELETE || message->op == MESSAGE_CLONE) &&
+		message->root_at != 0)
 		return "a root where there is none";
 	if (message->from.bytes > TREE_KEY_BYTES_MAX || message->until.bytes > TREE_KEY_BYTES_MAX)
 		return "length of a cursor";
@@ -389,6 +407,8 @@ what_is_wrong_with_message(const struct journal_message *message)
 		return "a cursor where there is none";
 	if (message->is_end && message->until.bytes > 0)
 		return "a cursor beside the end";
+	if (message->op == MESSAGE_CLONE)
+		return what_is_wrong_with_clone(message);
 	return NULL;
 }
 
@@ -487,6 +507,22 @@ journal_run(const struct journal_tx *tx, uint32_t index)
 
 	assert(index < (uint32_t)tx->taken + tx->released);
 	return (struct run){ .addr = get_le64(at), .blocks = get_le32(at + 8) };
+}
+
+struct run
+journal_clone_run(struct view value, size_t index)
+{
+	const uint8_t *at = value.data + index * TX_RUN_BYTES;
+
+	assert((index + 1) * TX_RUN_BYTES <= value.bytes);
+	return (struct run){ .addr = get_le64(at), .blocks = get_le32(at + 8) };
+}
+
+void
+journal_encode_clone_run(struct run run, uint8_t out[static TX_RUN_BYTES])
+{
+	put_le64(out, run.addr);
+	put_le32(out + 8, run.blocks);
 }
 
 int

@@ -49,16 +49,19 @@
  * A message:
  *
  *   offset  bytes  field
- *        0      1  op           put 1, delete 2, bury 3, step 4, data 6
+ *        0      1  op           put 1, delete 2, bury 3, step 4, clone 5, data 6
  *        1      1  kind         of the tree
  *        2      2  key_bytes
- *        4      2  value_bytes  put, bury, step; a step that ends the job has none; data: 4096
+ *        4      2  value_bytes  put, bury, step; a step that ends the job has none; clone: 12
+ *                               bytes for each run that is referred to once more: addr (8),
+ *                               blocks (4); none: the whole tree is shared; data: 4096
  *        6      2  root_at      bury, step: where the root record stands in the value
  *        8      8  branch
  *       16      8  object       whose tree it is, or 0
  *       24      2  from_bytes   step: length of the cursor before it; else 0
  *       26      2  until_bytes  step: length of the cursor after it; 65535: the end; else 0
- *      ...         key          data: the block's address, big-endian
+ *      ...         key          clone: be64 of the source, the message names the target; data:
+ *                               the block's address, be64
  *      ...         value        data: its bytes
  *      ...         from
  *      ...         until
@@ -149,18 +152,23 @@ enum message_op {
 	MESSAGE_DELETE = 2,
 	MESSAGE_BURY =
 		3, /* the tree's root goes into the value that was put under `key` in the catalog */
-	MESSAGE_STEP = 4, /* a job on a dead tree moves its cursor, and frees the nodes between */
-	MESSAGE_DATA = 6, /* a block of content, of an object of that tree */
+	MESSAGE_STEP = 4,  /* a job on a dead tree moves its cursor, and drops what lies between */
+	MESSAGE_CLONE = 5, /* the tree becomes another one's, or runs are referred to once more */
+	MESSAGE_DATA = 6,  /* a block of content, of an object of that tree */
 };
 
-enum { STEP_END = 65535, DATA_KEY_BYTES = 8 };
+enum {
+	STEP_END = 65535,
+	CLONE_KEY_BYTES = 8,
+	DATA_KEY_BYTES = 8,
+};
 
 /* Views point into memory of whoever filled it in. */
 struct journal_message {
 	enum message_op op;
 	struct tree_name name;
 	struct view key;
-	struct view value; /* of a step that ends the job: empty */
+	struct view value; /* of a step that ends the job: empty; of a clone: runs */
 	uint32_t root_at;
 	struct view from;
 	struct view until;
@@ -203,6 +211,10 @@ MUST_CHECK int journal_decode_tx(struct reader *r, struct journal_tx *out_tx);
 
 /* Of a decoded transaction. Runs: taken from 0, released from tx->taken. */
 struct run journal_run(const struct journal_tx *tx, uint32_t index);
+
+/* The run at `index` in the value of a clone, TX_RUN_BYTES each. */
+struct run journal_clone_run(struct view value, size_t index);
+void journal_encode_clone_run(struct run run, uint8_t out[static TX_RUN_BYTES]);
 
 /* In order: begin with `r` over [first_data, first_message) or [first_message, end). COP_EFORMAT.
  */

@@ -302,6 +302,7 @@ adopt_superblock(struct volume *volume, const struct recovery *recovery)
 	atomic_store(&volume->objects_count, (int64_t)sb->objects);
 	volume__tree_init(
 		volume, &volume->catalog, (struct tree_name){ .kind = TREE_CATALOG }, &sb->catalog);
+	volume__shares_init(volume, sb);
 	return 0;
 }
 
@@ -514,8 +515,10 @@ int
 volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
 {
 	char text[256];
-	int err = open_from(dev, options, false, out_volume);
+	int err;
 
+	assert(options->entry_run || options->as_is);
+	err = open_from(dev, options, false, out_volume);
 	if (err != COP_ENOSPC)
 		return err;
 	(void)snprintf(text, sizeof text, "%s", err_text());
@@ -536,6 +539,7 @@ volume_close(struct volume *volume)
 	if (volume->space)
 		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 });
 	volume__closing_fini(&volume->closing);
+	volume__shares_fini(volume);
 	journal_free(volume->journal);
 	space_free_all(volume->space);
 	cache_free(volume->cache);
@@ -863,5 +867,6 @@ volume_stats(struct volume *volume)
 		.data_blocks = atomic_load(&volume->data_blocks),
 		.recoveries = atomic_load(&volume->recoveries),
 		.replayed_transactions = atomic_load(&volume->replayed),
+		.share_lookups = atomic_load(&volume->share_lookups),
 	};
 }

@@ -169,6 +169,10 @@ fields_check(const struct superblock *sb, uint8_t checksum_algorithm)
 			sb->generation, sb->previous_generation);
 	if (sb->generation > SUPERBLOCK_NUMBER_MAX)
 		return fail(COP_EFORMAT, "superblock of generation %" PRIu64, sb->generation);
+	if (sb->share_stamp > sb->generation)
+		return fail(COP_EFORMAT,
+			"superblock of generation %" PRIu64 ", and shared was in %" PRIu64,
+			sb->generation, sb->share_stamp);
 	if (sb->next_object > SUPERBLOCK_NUMBER_MAX || sb->next_branch > SUPERBLOCK_NUMBER_MAX ||
 		sb->next_job > SUPERBLOCK_NUMBER_MAX)
 		return fail(COP_EFORMAT,

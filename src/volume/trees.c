@@ -193,6 +193,10 @@ const struct tree_hooks volume__hooks = {
 	.generation = hook_generation,
 	.new_node = hook_new_node,
 	.free_node = hook_free_node,
+	.is_shared = volume__hook_is_shared,
+	.may_be_shared = volume__hook_may_be_shared,
+	.lose = volume__hook_lose,
+	.gain = volume__hook_gain,
 	.repair = hook_repair,
 };
 

@@ -39,8 +39,9 @@ enum {
 struct message {
 	enum message_op op;
 	struct tree_name name;
-	struct tree *tree; /* that changes, or is buried; opened by commit */
-	uint8_t *bytes;    /* owned */
+	struct tree *tree;   /* that changes, or is buried; opened by commit */
+	struct tree *source; /* of a clone */
+	uint8_t *bytes;      /* owned */
 	uint32_t key_bytes;
 	uint32_t value_bytes;
 	uint32_t from_bytes;
@@ -72,7 +73,10 @@ struct tx {
 	uint64_t admitted_blocks; /* of data, not yet taken */
 	struct runs taken;
 	struct runs released;
-	struct runs released_nodes;
+	uint64_t released_birth; /* no run of them is older; 0: not known */
+	struct remains remains;  /* of a step */
+	bool is_stale;           /* they are not what they were */
+	struct share_work work;
 	int64_t objects;
 	struct writer data; /* pieces, encoded; owned */
 	uint32_t data_count;
@@ -211,9 +215,26 @@ tx_delete(struct tx *tx, struct tree_name name, struct view key)
 		tx, &(struct journal_message){ .op = MESSAGE_DELETE, .name = name, .key = key });
 }
 
+static int
+copy_remains(struct remains *to, const struct remains *from)
+{
+	to->runs = malloc(from->run_count * sizeof to->runs[0] + 1);
+	to->nodes = malloc(from->node_count * sizeof to->nodes[0] + 1);
+	if (!to->runs || !to->nodes)
+		return fail(COP_ENOMEM, "step of a job");
+	if (from->run_count > 0)
+		memcpy(to->runs, from->runs, from->run_count * sizeof to->runs[0]);
+	if (from->node_count > 0)
+		memcpy(to->nodes, from->nodes, from->node_count * sizeof to->nodes[0]);
+	to->run_count = from->run_count;
+	to->node_count = from->node_count;
+	return 0;
+}
+
 int
 tx_step(struct tx *tx, const struct tx_step *step)
 {
+	const struct remains *remains = step->remains;
 	struct journal_message message = {
 		.op = MESSAGE_STEP,
 		.name = step->dead,
@@ -221,13 +242,71 @@ tx_step(struct tx *tx, const struct tx_step *step)
 		.value = step->value,
 		.root_at = step->root_at,
 		.from = view_of(step->from->key, step->from->bytes),
-		.is_end = !step->until,
+		.is_end = remains->is_done,
 	};
+	int err;
 
 	assert(step->value.bytes == 0 || step->root_at + ROOT_RECORD_BYTES <= step->value.bytes);
-	if (step->until)
-		message.until = view_of(step->until->key, step->until->bytes);
-	return add_message(tx, &message);
+	assert(!tx->remains.runs);
+	if (!remains->is_done)
+		message.until = view_of(remains->next.key, remains->next.bytes);
+	err = copy_remains(&tx->remains, remains);
+	return err ? err : add_message(tx, &message);
+}
+
+/* Trees are open: does a tree become another one's that is not empty by then? */
+static bool
+clones_over_content(const struct tx *tx)
+{
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		const struct message *clone = &tx->messages[i];
+		bool is_empty = clone->tree->root.levels == 0;
+
+		if (clone->op != MESSAGE_CLONE || clone->value_bytes > 0)
+			continue;
+		for (uint32_t j = 0; j < i; j++) {
+			if (tx->messages[j].tree == clone->tree)
+				is_empty = tx->messages[j].op == MESSAGE_BURY;
+		}
+		if (!is_empty)
+			return true;
+	}
+	return false;
+}
+
+static int
+add_clone(struct tx *tx, struct tree_name target, uint64_t source, struct view runs)
+{
+	uint8_t key[CLONE_KEY_BYTES];
+
+	assert(target.kind == TREE_CONTENT);
+	assert(source != target.object);
+	put_be64(key, source);
+	return add_message(tx, &(struct journal_message){
+				       .op = MESSAGE_CLONE,
+				       .name = target,
+				       .key = view_of(key, sizeof key),
+				       .value = runs,
+			       });
+}
+
+int
+tx_clone_tree(struct tx *tx, struct tree_name target, uint64_t source)
+{
+	return add_clone(tx, target, source, view_of(NULL, 0));
+}
+
+int
+tx_clone_runs(struct tx *tx, struct tree_name target, uint64_t source, const struct run *runs,
+	size_t count)
+{
+	uint8_t value[TX_CLONE_RUNS_MAX * TX_RUN_BYTES];
+
+	assert(count > 0);
+	assert(count <= TX_CLONE_RUNS_MAX);
+	for (size_t i = 0; i < count; i++)
+		journal_encode_clone_run(runs[i], value + i * TX_RUN_BYTES);
+	return add_clone(tx, target, source, view_of(value, count * TX_RUN_BYTES));
 }
 
 int
@@ -342,20 +421,16 @@ runs_add(struct runs *runs, struct run run)
 int
 tx_release(struct tx *tx, struct run run)
 {
-	assert(run.blocks > 0);
-	return runs_add(&tx->released, run);
+	return tx_release_born(tx, run, 0);
 }
 
 int
-tx_release_node(struct tx *tx, const struct tree_pointer *pointer)
+tx_release_born(struct tx *tx, struct run run, uint64_t birth)
 {
-	struct runs *nodes = &tx->released_nodes;
-	uint32_t blocks = tx->volume->node_blocks;
-	int err = runs_add(nodes, (struct run){ .addr = pointer->addr, .blocks = blocks });
-
-	if (err == 0 && pointer->addr2 != 0)
-		err = runs_add(nodes, (struct run){ .addr = pointer->addr2, .blocks = blocks });
-	return err;
+	assert(run.blocks > 0);
+	if (tx->released.count == 0 || birth < tx->released_birth)
+		tx->released_birth = birth;
+	return runs_add(&tx->released, run);
 }
 
 void
@@ -435,8 +510,9 @@ admit_at_head(struct volume *volume, uint64_t blocks, bool emptying)
 static bool
 is_memory_full(struct volume *volume, uint64_t want_bytes)
 {
-	uint64_t dirty =
-		atomic_load(&volume->open_node_bytes) + atomic_load(&volume->frozen_node_bytes);
+	uint64_t dirty = atomic_load(&volume->open_node_bytes) +
+			 atomic_load(&volume->frozen_node_bytes) +
+			 atomic_load(&volume->shares.list_bytes);
 
 	mutex_assert_held(&volume->state);
 	return dirty + (volume->ticket_bytes + want_bytes) / 2 > volume->options.cache_bytes / 2;
@@ -457,7 +533,8 @@ wait_for_memory(struct volume *volume, uint64_t want_bytes)
 		mutex_lock(&volume->state);
 		while (volume->tickets_held_for > 0)
 			condition_wait(&volume->state_changed, &volume->state);
-		open = atomic_load(&volume->open_node_bytes);
+		open = atomic_load(&volume->open_node_bytes) +
+		       atomic_load(&volume->shares.list_bytes);
 		is_full = is_memory_full(volume, want_bytes);
 		if (is_full && open < volume->dirty_limit_bytes &&
 			volume->tickets_given != volume->tickets_returned) {
@@ -532,16 +609,16 @@ ticket_return(struct volume *volume, const struct reservation *reservation,
 	mutex_unlock(&volume->state);
 }
 
-static void
-tickets_hold(struct volume *volume)
+void
+volume__tickets_hold(struct volume *volume)
 {
 	mutex_lock(&volume->state);
 	volume->tickets_held_for++;
 	mutex_unlock(&volume->state);
 }
 
-static void
-tickets_let_go(struct volume *volume)
+void
+volume__tickets_let_go(struct volume *volume)
 {
 	mutex_lock(&volume->state);
 	volume->tickets_held_for--;
@@ -794,6 +871,12 @@ open_message_trees(struct tx *tx)
 		struct message *message = &tx->messages[i];
 		int err = volume_tree_open(tx->volume, changed_name(message), &message->tree);
 
+		if (err == 0 && message->op == MESSAGE_CLONE) {
+			struct tree_name source = message->name;
+
+			source.object = get_be64(message->bytes);
+			err = volume_tree_open(tx->volume, source, &message->source);
+		}
 		if (err)
 			return err;
 	}
@@ -830,7 +913,7 @@ nodes_worst(const struct tx *tx)
 
 		if (tx->messages[i].op == MESSAGE_BURY)
 			nodes += nodes_of_message(&volume->catalog.tree);
-		else
+		else if (tx->messages[i].op != MESSAGE_CLONE)
 			nodes += nodes_of_message(tree);
 		if (tree_has_root_record(tree) && is_first_of_tree(tx, i))
 			nodes += nodes_of_message(&volume->objects.tree);
@@ -845,6 +928,47 @@ root_key_of(const struct message *message, uint8_t out[static ROOT_KEY_BYTES])
 	return root_key(out, message->name.object, message->name.kind);
 }
 
+/* The tree whose path to the key of the message changes; NULL: none. */
+static struct tree *
+tree_of_path(struct volume *volume, const struct message *message)
+{
+	if (message->op == MESSAGE_CLONE)
+		return NULL;
+	return message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
+}
+
+/* How often things are referred to that are older than the newest act of sharing. */
+static int
+prepare_shares(struct tx *tx)
+{
+	struct volume *volume = tx->volume;
+	struct share_work *work = &tx->work;
+	int err = 0;
+
+	if (!volume__may_be_shared(volume, 0))
+		return 0;
+	volume__shares_begin(volume, work);
+	for (uint32_t i = 0; err == 0 && i < tx->message_count; i++) {
+		const struct message *message = &tx->messages[i];
+		struct tree *tree = tree_of_path(volume, message);
+
+		if (tree)
+			err = volume__shares_ask_path(volume, work, tree, message_key(message));
+	}
+	for (size_t i = 0; err == 0 && i < tx->released.count; i++)
+		err = volume__shares_ask(volume, work, tx->released.runs[i], tx->released_birth);
+	for (size_t i = 0; err == 0 && i < tx->remains.run_count; i++)
+		err = volume__shares_ask(
+			volume, work, tx->remains.runs[i].run, tx->remains.runs[i].birth);
+	for (size_t i = 0; err == 0 && i < tx->remains.node_count; i++) {
+		const struct tree_pointer *pointer = &tx->remains.nodes[i].pointer;
+		struct run run = { .addr = pointer->addr, .blocks = volume->node_blocks };
+
+		err = volume__shares_ask(volume, work, run, pointer->birth);
+	}
+	return err;
+}
+
 static int
 prepare(struct tx *tx, struct tree_pins *pins)
 {
@@ -852,18 +976,75 @@ prepare(struct tx *tx, struct tree_pins *pins)
 
 	for (uint32_t i = 0; i < tx->message_count; i++) {
 		const struct message *message = &tx->messages[i];
-		struct tree *tree =
-			message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
+		struct tree *tree = tree_of_path(volume, message);
 		uint8_t key[ROOT_KEY_BYTES];
-		int err;
+		int err = 0;
 
-		err = tree_prepare(tree, message_key(message), pins);
+		if (tree)
+			err = tree_prepare(tree, message_key(message), pins);
 		if (err == 0 && tree_has_root_record(message->tree))
 			err = tree_prepare(&volume->objects.tree, root_key_of(message, key), pins);
 		if (err)
 			return err;
 	}
 	return tree_pins_reserve(pins, PATHS_OF_MESSAGE * (size_t)tx->message_count);
+}
+
+/* Changes of counts that clones make, whatever is known. */
+static uint64_t
+adds_of_clones(const struct tx *tx)
+{
+	uint64_t adds = 0;
+
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		if (tx->messages[i].op == MESSAGE_CLONE)
+			adds += 1 + tx->messages[i].value_bytes / TX_RUN_BYTES;
+	}
+	return adds;
+}
+
+/*
+ * Gate exclusive: is everything known that prepare_shares() asks for, of the paths as they are now?
+ * *out_need is what the transaction takes.
+ */
+static bool
+knows_shares(struct tx *tx, struct share_need *out_need)
+{
+	struct volume *volume = tx->volume;
+	struct share_work *work = &tx->work;
+	struct share_need *need = out_need;
+	bool is_as_seen = true;
+
+	*need = (struct share_need){ .adds = adds_of_clones(tx) };
+	if (!volume__may_be_shared(volume, 0))
+		return true;
+	work->round++;
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		const struct message *message = &tx->messages[i];
+		struct tree *tree = tree_of_path(volume, message);
+
+		if (tree &&
+			!volume__shares_know_path(volume, work, tree, message_key(message), need))
+			return false;
+	}
+	for (size_t i = 0; i < tx->released.count; i++) {
+		if (!volume__shares_know(
+			    volume, work, tx->released.runs[i], tx->released_birth, need))
+			return false;
+	}
+	for (size_t i = 0; i < tx->remains.run_count; i++) {
+		const struct remains_run *run = &tx->remains.runs[i];
+
+		if (!volume__shares_know(volume, work, run->run, run->birth, need))
+			return false;
+	}
+	for (size_t i = 0; i < tx->remains.node_count; i++) {
+		if (!volume__shares_know_node(
+			    volume, work, &tx->remains.nodes[i], need, &is_as_seen))
+			return false;
+		tx->is_stale = tx->is_stale || !is_as_seen;
+	}
+	return true;
 }
 
 static bool
@@ -873,11 +1054,10 @@ is_prepared(struct tx *tx, struct tree_pins *pins)
 
 	for (uint32_t i = 0; i < tx->message_count; i++) {
 		const struct message *message = &tx->messages[i];
-		struct tree *tree =
-			message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
+		struct tree *tree = tree_of_path(volume, message);
 		uint8_t key[ROOT_KEY_BYTES];
 
-		if (!tree_is_prepared(tree, message_key(message), pins))
+		if (tree && !tree_is_prepared(tree, message_key(message), pins))
 			return false;
 		if (tree_has_root_record(message->tree) &&
 			!tree_is_prepared(&volume->objects.tree, root_key_of(message, key), pins))
@@ -891,7 +1071,8 @@ is_prepared(struct tx *tx, struct tree_pins *pins)
  * gate. *out_holds: new tickets are held back, and the caller lets them go.
  */
 static int
-prepare_until_ready(struct tx *tx, struct tree_pins *pins, bool *out_holds)
+prepare_until_ready(
+	struct tx *tx, struct tree_pins *pins, bool *out_holds, struct share_need *out_need)
 {
 	struct volume *volume = tx->volume;
 
@@ -899,14 +1080,16 @@ prepare_until_ready(struct tx *tx, struct tree_pins *pins, bool *out_holds)
 		int err;
 
 		if (tries == PREPARE_TRIES_FREE) {
-			tickets_hold(volume);
+			volume__tickets_hold(volume);
 			*out_holds = true;
 		}
 		err = prepare(tx, pins);
+		if (err == 0)
+			err = prepare_shares(tx);
 		if (err)
 			return err;
 		gate_enter_exclusive(volume->gate);
-		if (is_prepared(tx, pins))
+		if (is_prepared(tx, pins) && knows_shares(tx, out_need))
 			return 0;
 		gate_leave_exclusive(volume->gate);
 	}
@@ -922,6 +1105,24 @@ apply_bury(struct volume *volume, struct message *message)
 	root_record_encode(&message->tree->root, value + message->root_at);
 	tree_put(&volume->catalog.tree, message_key(message), message_value(message));
 	message->tree->root = (struct tree_root){ 0 };
+}
+
+static void
+apply_clone(struct volume *volume, const struct message *message)
+{
+	struct view runs = message_value(message);
+	const struct tree_root *root = &message->source->root;
+
+	for (size_t i = 0; i < runs.bytes / TX_RUN_BYTES; i++)
+		volume__shares_gain(volume, journal_clone_run(runs, i));
+	if (runs.bytes == 0) {
+		assert(message->tree->root.levels == 0);
+		message->tree->root = *root;
+		if (root->levels > 0)
+			volume__shares_gain(
+				volume, (struct run){ root->pointer.addr, volume->node_blocks });
+	}
+	volume__shares_stamp(volume);
 }
 
 static bool
@@ -953,6 +1154,20 @@ apply_root(struct volume *volume, const struct message *message)
 	volume__note_levels(volume, tree->tree.root.levels);
 }
 
+/* What hands out references has come first. */
+static void
+apply_releases(struct tx *tx)
+{
+	struct volume *volume = tx->volume;
+
+	for (size_t i = 0; i < tx->released.count; i++)
+		volume__drop_run(volume, tx->released.runs[i], tx->released_birth);
+	for (size_t i = 0; i < tx->remains.run_count; i++)
+		volume__drop_run(volume, tx->remains.runs[i].run, tx->remains.runs[i].birth);
+	for (size_t i = 0; i < tx->remains.node_count; i++)
+		volume__drop_node(volume, &tx->remains.nodes[i]);
+}
+
 static void
 apply(struct tx *tx)
 {
@@ -960,6 +1175,9 @@ apply(struct tx *tx)
 
 	if (tx->applying)
 		tx->applying(tx->applying_context);
+	volume__shares_apply(volume, &tx->work);
+	if (planted(PLANT_RELEASED_BEFORE_COUNTED))
+		apply_releases(tx);
 	for (size_t i = 0; i < tx->taken.count; i++) {
 		if (tx->taken.runs[i].blocks == 0)
 			continue;
@@ -991,6 +1209,9 @@ apply(struct tx *tx)
 		case MESSAGE_DATA:
 			assert(false); /* it is no message to a tree */
 			break;
+		case MESSAGE_CLONE:
+			apply_clone(volume, message);
+			break;
 		}
 	}
 	for (uint32_t i = 0; i < tx->message_count; i++) {
@@ -998,10 +1219,9 @@ apply(struct tx *tx)
 			apply_root(volume, &tx->messages[i]);
 	}
 	volume__drop_retired(volume);
-	for (size_t i = 0; i < tx->released.count; i++)
-		volume__release_run(volume, tx->released.runs[i]);
-	for (size_t i = 0; i < tx->released_nodes.count; i++)
-		volume__release_run(volume, tx->released_nodes.runs[i]);
+	if (!planted(PLANT_RELEASED_BEFORE_COUNTED))
+		apply_releases(tx);
+	volume__shares_applied(volume);
 	if (tx->entry)
 		journal_append(volume->journal, TAKE(tx->entry));
 	atomic_fetch_add(&volume->objects_count, tx->objects);
@@ -1026,7 +1246,10 @@ volume__update_reserve(struct volume *volume)
 		(uint64_t)TX_EMPTYING_CONTENT_MESSAGES * tree_nodes_worst(content) +
 		(uint64_t)TX_EMPTYING_CATALOG_MESSAGES *
 			tree_nodes_worst(volume->catalog.tree.root.levels);
-	space_set_reserve(volume->space, 3 * nodes * 2 * volume->node_blocks);
+	if (volume__may_be_shared(volume, 0))
+		nodes += share_nodes_worst(TX_EMPTYING_SHARES, volume->shares.tree.tree.root.levels,
+			volume->env.node_bytes);
+	space_set_reserve(volume->space, 3 * nodes * NODE_COPIES_MAX * volume->node_blocks);
 }
 
 /* ---- Commit and abort ------------------------------------------------------------------------ */
@@ -1036,6 +1259,7 @@ tx_free(struct tx *tx)
 {
 	for (uint32_t i = 0; i < tx->message_count; i++) {
 		volume_tree_release(tx->volume, tx->messages[i].tree);
+		volume_tree_release(tx->volume, tx->messages[i].source);
 		free(tx->messages[i].bytes);
 	}
 	for (uint32_t i = 0; i < tx->carried_count; i++)
@@ -1046,7 +1270,8 @@ tx_free(struct tx *tx)
 	free(tx->data.data);
 	free(tx->taken.runs);
 	free(tx->released.runs);
-	free(tx->released_nodes.runs);
+	volume_remains_free(&tx->remains);
+	share_work_fini(&tx->work);
 	free(tx);
 }
 
@@ -1228,17 +1453,27 @@ clear_clean_mark(struct volume *volume)
 	return volume__checkpoint_forced(volume);
 }
 
+/* Entries of the lists of space: a node that is given up has two copies. */
+static size_t
+list_entries_worst(const struct tx *tx)
+{
+	return tx->taken.count + tx->released.count + tx->remains.run_count +
+	       NODE_COPIES_MAX * tx->remains.node_count + tx->work.pieces;
+}
+
 /* What the ticket sets aside; the gate is taken for a moment. */
 static struct reservation
-worst_now(const struct tx *tx)
+worst_now(struct tx *tx)
 {
 	struct volume *volume = tx->volume;
 	struct reservation want;
 
 	gate_enter_shared(volume->gate);
-	want = volume__worst(volume, nodes_worst(tx),
-		tx->taken.count + tx->released.count + tx->released_nodes.count);
+	want = volume__worst(volume, nodes_worst(tx), list_entries_worst(tx));
 	want.carried = tx->carried_count;
+	tx->work.promised_blocks =
+		volume__shares_blocks(volume, SHARE_POINTS_OF_ADD * tx->work.adds);
+	want.blocks += tx->work.promised_blocks;
 	gate_leave_shared(volume->gate);
 	return want;
 }
@@ -1344,6 +1579,20 @@ take_ticket(struct tx *tx, struct reservation *out_reservation)
 	return err;
 }
 
+/* Does the ticket cover what counts need? If not, the next one will. */
+static bool
+covers_need(struct tx *tx, const struct share_need *need)
+{
+	struct share_work *work = &tx->work;
+	bool is_covered = need->adds <= work->adds && need->pieces <= work->pieces;
+
+	if (need->adds > work->adds)
+		work->adds = need->adds;
+	if (need->pieces > work->pieces)
+		work->pieces = need->pieces;
+	return is_covered;
+}
+
 /*
  * One go: ticket, prepare, apply. ERR_MISSING: the trees have outgrown the ticket meanwhile,
  * nothing has happened, a new one is needed.
@@ -1354,18 +1603,21 @@ try_commit(struct tx *tx)
 	struct volume *volume = tx->volume;
 	struct reservation reservation = { 0 };
 	struct reservation taken = { 0 };
+	struct share_need need;
 	struct tree_pins pins;
 	bool holds_tickets = false;
 	int err;
 
-	err = take_ticket(tx, &reservation);
+	err = share_spares_fill(&tx->work.spares, SHARE_POINTS_OF_ADD * tx->work.adds);
+	if (err == 0)
+		err = take_ticket(tx, &reservation);
 	if (err)
 		return err;
 	tree_pins_init(&pins, volume->cache);
-	err = prepare_until_ready(tx, &pins, &holds_tickets);
+	err = prepare_until_ready(tx, &pins, &holds_tickets, &need);
 	if (err == 0) {
 		volume->taken = (struct reservation){ 0 };
-		if (nodes_worst(tx) <= reservation.nodes)
+		if (!tx->is_stale && nodes_worst(tx) <= reservation.nodes && covers_need(tx, &need))
 			apply(tx);
 		else
 			err = ERR_MISSING;
@@ -1373,7 +1625,7 @@ try_commit(struct tx *tx)
 		gate_leave_exclusive(volume->gate);
 	}
 	if (holds_tickets)
-		tickets_let_go(volume);
+		volume__tickets_let_go(volume);
 	tree_pins_release(&pins);
 	if (tx->entry)
 		journal_unadmit(volume->journal, tx->entry->bytes);
@@ -1385,18 +1637,34 @@ try_commit(struct tx *tx)
 	return err;
 }
 
+/* For the first ticket: what is released is referred to once, or by others in one piece. */
+static void
+guess_need(struct tx *tx)
+{
+	uint64_t runs = tx->released.count + tx->remains.run_count + tx->remains.node_count;
+
+	tx->work.adds = adds_of_clones(tx);
+	if (!volume__may_be_shared(tx->volume, 0))
+		return;
+	tx->work.adds += runs;
+	tx->work.pieces = runs;
+}
+
 int
 tx_commit(struct tx *tx)
 {
 	struct volume *volume = tx->volume;
 	int err = open_message_trees(tx);
 
+	if (err == 0 && tx->is_replay && clones_over_content(tx))
+		err = fail(COP_EFORMAT, "a clone over content that stays");
 	if (err == 0 && !tx->is_replay)
 		err = encode(tx);
 	if (err == 0) {
+		guess_need(tx);
 		do
 			err = try_commit(tx);
-		while (err == ERR_MISSING);
+		while (err == ERR_MISSING && !tx->is_stale);
 	}
 	if (err) {
 		tx_abort(tx);
@@ -1428,61 +1696,38 @@ replay_runs(struct tx *tx, const struct journal_tx *from)
 	return err;
 }
 
-struct collect {
-	struct tx *tx;
-	int err;
-};
-
-static void
-collect_node(void *context, const struct tree_pointer *pointer)
-{
-	struct collect *collect = context;
-
-	if (collect->err == 0)
-		collect->err = tx_release_node(collect->tx, pointer);
-}
-
-static void
-set_cursor(struct tree_cursor *cursor, struct view key)
-{
-	memcpy(cursor->key, key.data, key.bytes);
-	cursor->bytes = (uint32_t)key.bytes;
-}
-
 /*
- * The dead tree of a replay has nodes of its own: which of them the step frees follows from its
- * cursors. `value` is the job's record as it is now, with the root in it.
+ * The dead tree of a replay has nodes of its own: what the step gives up follows from its cursors,
+ * and from how far the job has come in this replay. The record keeps that, and the root. `now` is
+ * the record as it is.
  */
 static int
-replay_step_nodes(struct tx *tx, const struct journal_message *step, const uint8_t *value)
+replay_step_remains(struct tx *tx, const struct journal_message *step, struct view now)
 {
-	struct collect collect = { .tx = tx };
-	struct tree_dismantle visit = {
-		.node = collect_node,
-		.context = &collect,
-		.skip_damaged = true,
-	};
-	struct tree_cursor from;
-	struct tree_cursor until;
+	struct tree_cursor cursor;
 	struct tree_root root;
-	int err = root_record_decode(value + step->root_at, &root);
+	int err = root_record_decode(now.data + step->root_at, &root);
 
 	if (err)
 		return err;
-	set_cursor(&from, step->from);
-	set_cursor(&until, step->until);
-	err = tree_dismantle_range(&tx->volume->env, step->name.kind, &root, &from,
-		step->is_end ? NULL : &until, &visit);
-	return err ? err : collect.err;
+	now.data += step->root_at + ROOT_RECORD_BYTES;
+	now.bytes -= step->root_at + ROOT_RECORD_BYTES;
+	if (now.bytes > sizeof cursor.key || (root.levels > 0 && view_compare(now, step->from) < 0))
+		return fail(COP_EFORMAT, "a step of a job that has not come so far");
+	if (now.bytes > 0)
+		memcpy(cursor.key, now.data, now.bytes);
+	cursor.bytes = (uint32_t)now.bytes;
+	return volume__remains_until(tx->volume, step->name.kind, &root, &cursor,
+		step->is_end ? NULL : &step->until, &tx->remains);
 }
 
-/* The record of a job keeps the root that it has in this replay. */
 static int
 replay_step(struct tx *tx, const struct journal_message *from)
 {
 	struct journal_message step = *from;
 	uint8_t now[VALUE_BYTES_MAX];
 	uint8_t value[VALUE_BYTES_MAX];
+	struct remains *remains = &tx->remains;
 	size_t bytes;
 	int err = tree_get(&tx->volume->catalog.tree, step.key, now, sizeof now, &bytes);
 
@@ -1492,15 +1737,42 @@ replay_step(struct tx *tx, const struct journal_message *from)
 			       : err;
 	if (step.root_at + ROOT_RECORD_BYTES > bytes)
 		return fail(COP_EFORMAT, "a step of a job without a tree");
-	err = replay_step_nodes(tx, &step, now);
+	if (remains->runs || remains->nodes)
+		return fail(COP_EFORMAT, "two steps in one transaction");
+	err = replay_step_remains(tx, &step, view_of(now, bytes));
 	if (err)
 		return err;
 	if (step.value.bytes > 0) {
-		memcpy(value, step.value.data, step.value.bytes);
+		size_t head = step.root_at + ROOT_RECORD_BYTES;
+
+		memcpy(value, step.value.data, step.root_at);
 		memcpy(value + step.root_at, now + step.root_at, ROOT_RECORD_BYTES);
-		step.value = view_of(value, step.value.bytes);
+		if (remains->is_done)
+			root_record_encode(&(struct tree_root){ 0 }, value + step.root_at);
+		if (remains->next.bytes > 0)
+			memcpy(value + head, remains->next.key, remains->next.bytes);
+		step.value = view_of(value, head + remains->next.bytes);
 	}
+	if (step.value.bytes > tree_value_bytes_max(tx->volume->env.node_bytes))
+		return fail(COP_EFORMAT, "a job record of %zu bytes", step.value.bytes);
 	return add_message(tx, &step);
+}
+
+static int
+check_clone(const struct volume *volume, const struct journal_message *message)
+{
+	uint64_t blocks = volume->geometry.blocks;
+
+	if (get_be64(message->key.data) == message->name.object)
+		return fail(COP_EFORMAT, "an object that is its own clone");
+	for (size_t i = 0; i < message->value.bytes / TX_RUN_BYTES; i++) {
+		struct run run = journal_clone_run(message->value, i);
+
+		if (run.addr >= blocks || run.blocks > blocks - run.addr)
+			return fail(COP_EFORMAT, "%" PRIu32 " shared blocks at block %" PRIu64,
+				run.blocks, run.addr);
+	}
+	return 0;
 }
 
 /* What decoding cannot know: which trees there are, and what their nodes hold. */
@@ -1517,6 +1789,8 @@ check_message(const struct volume *volume, const struct journal_message *message
 		return fail(COP_EFORMAT, "a value of %zu bytes", message->value.bytes);
 	if (has_root && message->root_at + ROOT_RECORD_BYTES > message->value.bytes)
 		return fail(COP_EFORMAT, "a root past the end of its value");
+	if (message->op == MESSAGE_CLONE)
+		return check_clone(volume, message);
 	if (kind == TREE_CONTENT || kind == TREE_DIRECTORY)
 		return 0;
 	if ((kind == TREE_CATALOG || kind == TREE_OBJECTS) && message->op <= MESSAGE_DELETE)

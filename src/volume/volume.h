@@ -5,10 +5,10 @@
  * volume: the device as one set of trees that is swapped atomically: superblock, transactions,
  * tickets, the gate, checkpoints.
  *
- * A change is a transaction: a few messages (put, delete) to trees that are named by (branch,
- * object, kind), the data runs that it takes and those that it gives up. tx_commit() takes a ticket
- * (memory, nodes, space for the worst case), loads and pins every node it needs, and then applies
- * all of it under the exclusive gate, where nothing can fail. A checkpoint freezes the open
+ * A change is a transaction: a few messages (put, delete, clone) to trees that are named by
+ * (branch, object, kind), the data runs that it takes and those that it gives up. tx_commit() takes
+ * a ticket (memory, nodes, space for the worst case), loads and pins every node it needs, and then
+ * applies all of it under the exclusive gate, where nothing can fail. A checkpoint freezes the open
  * generation and writes it out while the next one goes on.
  *
  * Promises
@@ -48,6 +48,11 @@ struct volume_options {
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: the system's */
 	int64_t (*clock_ns)(void *context);                       /* NULL: the wall clock */
 	void *context;
+
+	/* The blocks that an entry of a tree refers to, and their birth; false: none. A replay
+	 * needs it to come to the same: only `as_is` goes without. */
+	bool (*entry_run)(enum tree_kind kind, struct view key, struct view value,
+		struct run *out_run, uint64_t *out_birth);
 };
 
 struct volume_format_options {
@@ -142,6 +147,7 @@ struct volume_stats {
 	uint64_t data_blocks; /* told by tx_data() */
 	uint64_t recoveries;  /* 1: this opening found a journal to replay */
 	uint64_t replayed_transactions;
+	uint64_t share_lookups; /* questions to the share tree */
 };
 
 struct volume_stats volume_stats(struct volume *volume);
@@ -211,6 +217,7 @@ enum {
 	TX_EMPTYING_OBJECT_MESSAGES = 5,
 	TX_EMPTYING_CONTENT_MESSAGES = 2,
 	TX_EMPTYING_CATALOG_MESSAGES = 1,
+	TX_EMPTYING_SHARES = 16, /* counts of references that change */
 };
 
 /*
@@ -261,17 +268,55 @@ MUST_CHECK int tx_take(struct tx *tx, enum space_stream stream, uint64_t goal_ad
 /* The rest of a run that will not be used after all (its end): free at once. */
 void tx_give_back(struct tx *tx, struct run run);
 
-/* The transaction drops the last reference to this run. COP_ENOMEM. */
+/* The transaction drops a reference to each block of this run; those to which it was the last are
+ * free. COP_ENOMEM. */
 MUST_CHECK int tx_release(struct tx *tx, struct run run);
 
-/* The transaction frees a node of a dead tree. COP_ENOMEM. */
-MUST_CHECK int tx_release_node(struct tx *tx, const struct tree_pointer *pointer);
+/* The same of a run that was born in that generation or later: what cannot be shared is not looked
+ * up. */
+MUST_CHECK int tx_release_born(struct tx *tx, struct run run, uint64_t birth);
+
+/*
+ * The tree `target`, which is empty or buried by this transaction, becomes that of `source`: both
+ * share every node and all data, whatever their size. COP_ENOMEM.
+ */
+MUST_CHECK int tx_clone_tree(struct tx *tx, struct tree_name target, uint64_t source);
+
+/* For content whose extents stand in the record, which the transaction puts: each run is referred
+ * to once more. COP_ENOMEM. */
+enum { TX_CLONE_RUNS_MAX = 60 };
+MUST_CHECK int tx_clone_runs(struct tx *tx, struct tree_name target, uint64_t source,
+	const struct run *runs, size_t count);
+
+/*
+ * Is what was born then referred to once, as can be known without looking? What others may refer to
+ * is never written in place.
+ */
+bool volume_is_unshared(struct volume *volume, uint64_t birth);
 
 /*
  * Data that was written for this transaction, with a checksum for each block: recovery believes the
  * transaction only if they are there. Every block that was written must be told. COP_ENOMEM.
  */
 MUST_CHECK int tx_data(struct tx *tx, uint64_t addr, uint32_t blocks, const uint64_t *checksums);
+
+/* What a part of a dead tree refers to. Zero it before use; volume_remains_free() ends it. */
+struct remains {
+	struct remains_run {
+		struct run run;
+		uint64_t birth;
+	} * runs; /* owned */
+	size_t run_count;
+	size_t run_capacity;
+	struct remains_node {
+		struct tree_pointer pointer;
+		bool is_shared; /* others have it, and what is below it */
+	} * nodes;              /* owned */
+	size_t node_count;
+	size_t node_capacity;
+	struct tree_cursor next; /* where the next step begins */
+	bool is_done;            /* there is none */
+};
 
 /*
  * Instead of being written, the bytes of a block that was taken ride in the transaction: whoever
@@ -288,10 +333,22 @@ bool volume_carries(const struct volume *volume);
 bool volume_may_carry(const struct volume *volume, uint32_t blocks);
 
 /*
- * One step of a job that takes the dead tree `dead` apart: puts its record `value` under `job_key`
- * in the catalog, with the dead tree's root at byte `root_at`, or deletes it when `value` is empty.
- * The step has freed, by tx_release_node(), what lies between the cursors `from` and `until`
- * (NULL: the end); a replay finds out by itself which nodes these are. COP_ENOMEM.
+ * What one step gives up that begins at `cursor`: `runs_max` runs at most. What cannot be read is
+ * left out, and stays allocated. No lock held.
+ */
+MUST_CHECK int volume_remains(struct volume *volume, enum tree_kind kind,
+	const struct tree_root *root, const struct tree_cursor *cursor, size_t runs_max,
+	struct remains *remains);
+void volume_remains_free(struct remains *remains);
+
+/*
+ * One step of a job that takes the dead tree `dead` apart: gives `remains` up, and puts the job's
+ * record `value` under `job_key` in the catalog, or deletes it when `value` is empty. The record
+ * has the dead tree's root at byte `root_at`, and behind it, to its end, the cursor: remains->next.
+ * `from` is the cursor before. A replay finds out by itself what there is to give up.
+ *
+ * tx_commit() then returns ERR_MISSING when others have ceased to share a node since the remains
+ * were looked at: they are to be collected again. COP_ENOMEM.
  */
 struct tx_step {
 	struct tree_name dead;
@@ -299,7 +356,7 @@ struct tx_step {
 	struct view value;
 	uint32_t root_at;
 	const struct tree_cursor *from;
-	const struct tree_cursor *until;
+	const struct remains *remains;
 };
 MUST_CHECK int tx_step(struct tx *tx, const struct tx_step *step);
 

@@ -10,6 +10,8 @@
  *   trees.c       trees by name, and the hooks that nodes come from
  *   queue.c       the queue for tickets
  *   tx.c          transactions: collect, ticket, prepare, apply
+ *   shares.c      counts of references: asked for, changed, brought up to date
+ *   dismantle.c   what a step of taking a dead tree apart gives up
  *   checkpoint.c  freeze, write, superblock, release
  *   journal_format, journal_scan, journal   batches: bytes, reading, writing
  *   recovery.c    what the journal holds beyond the newest checkpoint is done again
@@ -17,6 +19,7 @@
 
 #include "base/lock.h"
 #include "base/random.h"
+#include "space/share.h"
 #include "volume/branch_format.h"
 #include "volume/journal.h"
 #include "volume/volume.h"
@@ -50,6 +53,48 @@ struct reservation {
 	size_t list_entries;
 	uint64_t blocks;  /* of the nodes, copies counted */
 	uint32_t carried; /* buffers of one block */
+};
+
+/* A question that a transaction has asked the share tree. */
+struct share_asked {
+	uint64_t addr;
+	uint32_t blocks;
+	uint64_t round; /* in which its being copied was counted */
+};
+
+/* What a transaction knows of counts, and what it has for changing them. */
+struct share_work {
+	struct share_asked *asked; /* owned, by address */
+	size_t asked_count;
+	size_t asked_capacity;
+	struct share_ranges ranges; /* what the answers were */
+	uint64_t version;           /* of the share tree that answered */
+	uint64_t round;
+	struct share_spares spares;
+
+	/* What its ticket covers. */
+	uint64_t adds; /* changes of counts */
+	uint64_t pieces;
+	uint64_t promised_blocks;
+};
+
+/* What a transaction would need: changes of counts, and pieces in which runs are released. */
+struct share_need {
+	uint64_t adds;
+	uint64_t pieces;
+};
+
+struct shares {
+	/* Guarded by the gate. The tree changes only in a checkpoint, by whoever has the turn. */
+	struct open_tree tree;
+	struct share_list list;   /* changes that the tree does not show yet */
+	uint64_t promised_blocks; /* admitted, for the nodes that these will take */
+	struct share_work *work;  /* of the transaction that is being applied */
+	uint64_t adds;            /* by it */
+
+	_Atomic uint64_t stamp;      /* S: generation of the newest act of sharing, 0: none ever */
+	_Atomic uint64_t version;    /* of the tree: changed under the gate */
+	_Atomic uint64_t list_bytes; /* memory of the list, and of the nodes that it will dirty */
 };
 
 /*
@@ -92,6 +137,7 @@ struct volume {
 	/* Guarded by the gate: read under shared, changed under exclusive. */
 	struct open_tree catalog;
 	struct open_tree objects; /* of the one branch */
+	struct shares shares;
 	struct branch_record branch;
 	_Atomic uint64_t generation; /* the open one; also read without the gate */
 	uint64_t frozen_generation;  /* being written, 0: none */
@@ -156,6 +202,7 @@ struct volume {
 	_Atomic uint64_t repairs;
 	_Atomic uint64_t replayed; /* transactions */
 	_Atomic uint64_t recoveries;
+	_Atomic uint64_t share_lookups;
 };
 
 /* ---- trees.c */
@@ -218,6 +265,72 @@ void volume__queue_leave(struct volume *volume, struct volume_visit *visit);
 MUST_CHECK int volume__queue_init(struct volume *volume);
 void volume__queue_fini(struct volume *volume);
 
+/* ---- shares.c */
+
+void volume__shares_init(struct volume *volume, const struct superblock *sb);
+void volume__shares_fini(struct volume *volume);
+
+/* Not without looking known to be referred to once. Any thread. */
+bool volume__may_be_shared(struct volume *volume, uint64_t birth);
+
+/* Blocks of nodes that bringing the tree up to date takes at the worst, for so many changes. */
+uint64_t volume__shares_blocks(const struct volume *volume, uint64_t changes);
+
+/*
+ * Preparing: with no lock held, what the transaction will need to know is asked; it may read.
+ * Begin makes it forget what a tree has said that has changed since. A birth of 0 is not known.
+ */
+void volume__shares_begin(struct volume *volume, struct share_work *work);
+MUST_CHECK int volume__shares_ask(
+	struct volume *volume, struct share_work *work, struct run run, uint64_t birth);
+MUST_CHECK int volume__shares_ask_path(
+	struct volume *volume, struct share_work *work, struct tree *tree, struct view key);
+
+/* Gate exclusive: is it known? Then what it takes is added to `need`, which begins with a new
+ * work->round. */
+bool volume__shares_know(struct volume *volume, const struct share_work *work, struct run run,
+	uint64_t birth, struct share_need *need);
+bool volume__shares_know_path(struct volume *volume, struct share_work *work, struct tree *tree,
+	struct view key, struct share_need *need);
+bool volume__shares_know_node(struct volume *volume, const struct share_work *work,
+	const struct remains_node *node, struct share_need *need, bool *out_is_as_seen);
+
+/* Is the node referred to more than once just now? No lock held; may read. */
+MUST_CHECK int volume__shares_look(
+	struct volume *volume, const struct tree_pointer *pointer, bool *out_is_shared);
+
+void share_work_fini(struct share_work *work);
+
+/* Gate exclusive: between these two, counts change by the means of `work`. */
+void volume__shares_apply(struct volume *volume, struct share_work *work);
+void volume__shares_applied(struct volume *volume);
+void volume__shares_gain(struct volume *volume, struct run run);
+void volume__drop_run(struct volume *volume, struct run run, uint64_t birth);
+void volume__drop_node(struct volume *volume, const struct remains_node *node);
+
+/* Gate exclusive: an act of sharing. */
+void volume__shares_stamp(struct volume *volume);
+
+bool volume__hook_may_be_shared(
+	void *context, enum tree_kind kind, const struct tree_pointer *pointer);
+bool volume__hook_is_shared(void *context, enum tree_kind kind, const struct tree_pointer *pointer);
+void volume__hook_lose(void *context, const struct tree_pointer *pointer);
+void volume__hook_gain(void *context, enum tree_kind kind, const struct tree_gain *gain);
+
+/* The turn is the caller's, no lock held: the list goes into the tree. It is empty afterwards,
+ * unless somebody has added to it meanwhile. */
+MUST_CHECK int volume__shares_drain(struct volume *volume);
+
+/* Gate exclusive, the list is empty: what the superblock says of sharing. */
+void volume__shares_freeze(struct volume *volume, struct superblock *sb);
+
+/* ---- dismantle.c */
+
+/* As volume_remains(), step by step until the cursor has come to `until` (NULL: the end). */
+MUST_CHECK int volume__remains_until(struct volume *volume, enum tree_kind kind,
+	const struct tree_root *root, const struct tree_cursor *cursor, const struct view *until,
+	struct remains *remains);
+
 /* ---- tx.c */
 
 /* What so many nodes need, at the worst, and so many list entries beside. */
@@ -230,6 +343,10 @@ MUST_CHECK int volume__reserve(
 /* Gives back what was not taken of it. */
 void volume__unreserve(struct volume *volume, const struct reservation *reservation,
 	const struct reservation *taken);
+
+/* Between these no new tickets are given out: whoever is at the head of the queue waits. */
+void volume__tickets_hold(struct volume *volume);
+void volume__tickets_let_go(struct volume *volume);
 
 /* Tells space how much reserve the trees' heights ask for. Gate held. */
 void volume__update_reserve(struct volume *volume);

@@ -23,6 +23,7 @@
 #include "base/random.h"
 #include "coppice.h"
 #include "faults/crashed.h"
+#include "object/extent_format.h"
 #include "object/open.h"
 #include "support/alloc.h"
 #include "support/must.h"
@@ -473,7 +474,11 @@ is_refused(struct sim_medium *medium, const struct outcome *outcome, char why[WH
 static bool
 accept_loss(struct sim_medium *medium, char why[WHY_BYTES])
 {
-	struct volume_options options = { .accept_loss = true, .cache_bytes = COP_CACHE_BYTES_MIN };
+	struct volume_options options = {
+		.accept_loss = true,
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.entry_run = extent_entry_run,
+	};
 	struct volume *volume = NULL;
 	struct device *dev = NULL;
 	int err;

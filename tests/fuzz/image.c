@@ -8,6 +8,7 @@
 #include "coppice.h"
 #include "crash/workload.h"
 #include "faults/crashed.h"
+#include "object/extent_format.h"
 #include "space/geometry.h"
 #include "support/must.h"
 #include "support/world.h"
@@ -479,7 +480,11 @@ image_try(struct sim_medium *medium)
 void
 image_try_accepting_loss(struct sim_medium *medium)
 {
-	struct volume_options options = { .accept_loss = true, .cache_bytes = COP_CACHE_BYTES_MIN };
+	struct volume_options options = {
+		.accept_loss = true,
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.entry_run = extent_entry_run,
+	};
 	struct volume *volume = NULL;
 	struct device *dev = NULL;
 

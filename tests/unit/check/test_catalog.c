@@ -73,7 +73,11 @@ objects_root(struct world *w)
 	struct superblock newest;
 	struct superblock previous;
 	struct device *dev;
-	struct volume_options options = { .read_only = true, .cache_bytes = COP_CACHE_BYTES_MIN };
+	struct volume_options options = {
+		.read_only = true,
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.entry_run = extent_entry_run,
+	};
 	struct volume *volume;
 	struct tree *tree;
 	struct tree_root root;

@@ -125,7 +125,14 @@ world_open(uint32_t node_bytes, uint32_t copies, uint64_t cache_bytes)
 	assert_int_equal(gate_create(&w->gate), 0);
 	rng_seed(&w->rng, 42);
 	rng_bytes(&w->rng, w->env.uuid, sizeof w->env.uuid);
-	w->hooks = (struct tree_hooks){ enter, leave, generation, new_node, free_node, repair };
+	w->hooks = (struct tree_hooks){
+		.enter = enter,
+		.leave = leave,
+		.generation = generation,
+		.new_node = new_node,
+		.free_node = free_node,
+		.repair = repair,
+	};
 	w->env.hooks = &w->hooks;
 	w->env.context = w;
 	w->env.cache = w->cache;

@@ -73,7 +73,23 @@ static const struct journal_message last_step = {
 	.is_end = true,
 };
 
-static const struct journal_message *const messages[] = { &put, &erase, &bury, &step, &last_step };
+static const struct journal_message clone_runs = {
+	.op = MESSAGE_CLONE,
+	.name = { .branch = 1, .object = 22, .kind = TREE_CONTENT },
+	.key = { .data = (const uint8_t *)"\0\0\0\0\0\0\0\x15", .bytes = 8 },
+	.value = { .data = (const uint8_t *)"\x70\0\0\0\0\0\0\0\3\0\0\0"
+					    "\x90\0\0\0\0\0\0\0\1\0\0\0",
+		.bytes = 24 },
+};
+
+static const struct journal_message clone_tree = {
+	.op = MESSAGE_CLONE,
+	.name = { .branch = 1, .object = 22, .kind = TREE_CONTENT },
+	.key = { .data = (const uint8_t *)"\0\0\0\0\0\0\0\x15", .bytes = 8 },
+};
+
+static const struct journal_message *const messages[] = { &put, &erase, &bury, &step, &last_step,
+	&clone_runs, &clone_tree };
 enum { MESSAGES = sizeof messages / sizeof messages[0] };
 
 /* A transaction with one of everything; its bytes. */
@@ -439,6 +455,7 @@ enum {
 	AT_BURY = AT_DELETE + MESSAGE_HEADER_BYTES + 4,
 	AT_STEP = AT_BURY + MESSAGE_HEADER_BYTES + 3 + 64,
 	AT_LAST = AT_STEP + MESSAGE_HEADER_BYTES + 3 + 64 + 9,
+	AT_CLONE = AT_LAST + MESSAGE_HEADER_BYTES + 3 + 5,
 };
 
 static void
@@ -469,7 +486,7 @@ refuses_messages_that_make_no_sense(void **state)
 	(void)state;
 	assert_int_equal(decode_tx_with(AT_FIRST, 1, MESSAGE_PUT), 0); /* as it is */
 	assert_int_equal(decode_tx_with(AT_FIRST, 1, 0), COP_EFORMAT);
-	assert_int_equal(decode_tx_with(AT_FIRST, 1, 5), COP_EFORMAT);
+	assert_int_equal(decode_tx_with(AT_FIRST, 1, 6), COP_EFORMAT);
 	assert_int_equal(decode_tx_with(AT_FIRST, 1, MESSAGE_BURY), COP_EFORMAT);
 	assert_int_equal(decode_tx_with(AT_FIRST + 1, 1, 0), COP_EFORMAT);
 	assert_int_equal(decode_tx_with(AT_FIRST + 1, 1, 7), COP_EFORMAT);
@@ -498,6 +515,17 @@ refuses_messages_that_make_no_sense(void **state)
 	assert_int_equal(decode_tx_with(AT_STEP + 24, 2, 513), COP_EFORMAT);
 	assert_int_equal(decode_tx_with(AT_STEP + 26, 2, STEP_END - 1), COP_EFORMAT);
 	assert_int_equal(decode_tx_with(AT_LAST, 1, MESSAGE_STEP), 0);
+
+	assert_int_equal(decode_tx_with(AT_CLONE, 1, MESSAGE_CLONE), 0);
+	assert_int_equal(decode_tx_with(AT_CLONE + 1, 1, TREE_DIRECTORY), COP_EFORMAT);
+	assert_int_equal(decode_tx_with(AT_CLONE + 6, 2, 1), COP_EFORMAT);  /* root_at */
+	assert_int_equal(decode_tx_with(AT_CLONE + 16, 8, 0), COP_EFORMAT); /* target */
+	assert_int_equal(decode_tx_with(AT_CLONE + 24, 2, 1), COP_EFORMAT); /* from */
+	assert_int_equal(decode_tx_with(AT_CLONE + 28, 8, 0), COP_EFORMAT); /* source */
+	assert_int_equal(decode_tx_with(AT_CLONE + 36, 8, 0), COP_EFORMAT); /* run */
+	assert_int_equal(decode_tx_with(AT_CLONE + 44, 4, 0), COP_EFORMAT);
+	assert_int_equal(journal_clone_run(clone_runs.value, 1).addr, 0x90);
+	assert_int_equal(journal_clone_run(clone_runs.value, 0).blocks, 3);
 }
 
 /* As if it had been one piece from the beginning; only the last one can grow. */

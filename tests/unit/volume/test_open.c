@@ -217,7 +217,11 @@ refuses_what_a_newer_version_has_written(void **state)
 static void
 unknown_ro_compat_features_allow_reading_only(void **state)
 {
-	struct volume_options options = { .cache_bytes = COP_CACHE_BYTES_MIN, .read_only = true };
+	struct volume_options options = {
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.read_only = true,
+		.entry_run = world_no_run,
+	};
 	struct world world = { 0 };
 	struct superblock newest;
 	uint64_t calls;
@@ -258,7 +262,10 @@ refuses_generations_that_nobody_can_have_counted(void **state)
 static void
 refuses_a_truncated_device(void **state)
 {
-	struct volume_options options = { .cache_bytes = COP_CACHE_BYTES_MIN };
+	struct volume_options options = {
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.entry_run = world_no_run,
+	};
 	struct sim_medium *small;
 	struct volume *volume = NULL;
 	struct world world = { 0 };
@@ -376,7 +383,10 @@ opening_survives_every_lack_of_memory(void **state)
 	(void)state;
 	world_with_ring(&world, 6, &newest);
 	for (uint64_t nth = 1; err; nth++) {
-		struct volume_options options = { .cache_bytes = COP_CACHE_BYTES_MIN };
+		struct volume_options options = {
+			.cache_bytes = COP_CACHE_BYTES_MIN,
+			.entry_run = world_no_run,
+		};
 
 		assert_int_equal(sim_open(world.medium, 0, &world.dev), 0);
 		alloc_fail_nth(nth);
@@ -398,7 +408,11 @@ opening_survives_every_lack_of_memory(void **state)
 static void
 reader_open(struct world *reader, struct sim_medium *medium)
 {
-	struct volume_options options = { .cache_bytes = COP_CACHE_BYTES_MIN, .read_only = true };
+	struct volume_options options = {
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.read_only = true,
+		.entry_run = world_no_run,
+	};
 
 	reader->medium = medium;
 	assert_int_equal(sim_open(medium, DEVICE_READ_ONLY | DEVICE_NO_LOCK, &reader->dev), 0);

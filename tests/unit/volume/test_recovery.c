@@ -401,7 +401,15 @@ nothing_lands_on_what_the_journal_names(void **state)
 
 /* ---- Step 7: every message ------------------------------------------------------------------- */
 
-enum { DEAD = 700, JOB = 7, JOB_ROOT_AT = 24, JOB_BYTES = 80, CONTENT_ENTRIES = 300 };
+enum {
+	DEAD = 700,
+	JOB = 7,
+	JOB_ROOT_AT = 24,
+	JOB_FIXED_BYTES = JOB_ROOT_AT + ROOT_RECORD_BYTES, /* the cursor follows */
+	JOB_BYTES_MAX = JOB_FIXED_BYTES + TREE_KEY_BYTES_MAX,
+	RUNS_OF_STEP = 16,
+	CONTENT_ENTRIES = 300
+};
 
 static const struct tree_name catalog_name = { .kind = TREE_CATALOG };
 static const struct tree_name dead_name = {
@@ -411,7 +419,7 @@ static const struct tree_name dead_name = {
 static void
 bury(struct world *world)
 {
-	static const uint8_t record[JOB_BYTES] = "a job";
+	static const uint8_t record[JOB_FIXED_BYTES] = "a job";
 	uint8_t bytes[CATALOG_KEY_BYTES];
 	struct view key = catalog_key(bytes, CATALOG_JOB, JOB);
 	struct tx *tx;
@@ -423,7 +431,8 @@ bury(struct world *world)
 }
 
 static bool
-read_job(struct world *world, uint8_t out[static JOB_BYTES], struct tree_root *out_root)
+read_job(struct world *world, uint8_t out[static JOB_BYTES_MAX], struct tree_root *out_root,
+	struct tree_cursor *out_cursor)
 {
 	uint8_t bytes[CATALOG_KEY_BYTES];
 	struct tree *tree;
@@ -431,70 +440,50 @@ read_job(struct world *world, uint8_t out[static JOB_BYTES], struct tree_root *o
 	int err;
 
 	assert_int_equal(volume_tree_open(world->volume, catalog_name, &tree), 0);
-	err = tree_get(tree, catalog_key(bytes, CATALOG_JOB, JOB), out, JOB_BYTES, &length);
+	err = tree_get(tree, catalog_key(bytes, CATALOG_JOB, JOB), out, JOB_BYTES_MAX, &length);
 	volume_tree_release(world->volume, tree);
 	if (err == COP_ENOENT)
 		return false;
 	assert_int_equal(err, 0);
-	assert_int_equal(length, JOB_BYTES);
+	assert_true(length >= JOB_FIXED_BYTES);
 	assert_int_equal(root_record_decode(out + JOB_ROOT_AT, out_root), 0);
+	out_cursor->bytes = (uint32_t)(length - JOB_FIXED_BYTES);
+	memcpy(out_cursor->key, out + JOB_FIXED_BYTES, out_cursor->bytes);
 	return true;
-}
-
-struct nodes {
-	struct tree_pointer pointers[64];
-	size_t count;
-};
-
-static void
-note_node(void *context, const struct tree_pointer *pointer)
-{
-	struct nodes *nodes = context;
-
-	assert_true(nodes->count < 64);
-	nodes->pointers[nodes->count++] = *pointer;
-}
-
-static void
-note_entry(void *context, struct view key, struct view value)
-{
-	(void)context;
-	(void)key;
-	(void)value;
 }
 
 /* One step of taking the buried tree apart; true: it was the last. */
 static bool
-step(struct world *world, struct tree_cursor *cursor)
+step(struct world *world)
 {
-	struct nodes nodes = { .count = 0 };
-	struct tree_dismantle visit = { .entry = note_entry, .node = note_node, .context = &nodes };
-	struct tree_cursor before = *cursor;
+	struct remains remains = { 0 };
+	struct tree_cursor cursor;
 	uint8_t bytes[CATALOG_KEY_BYTES];
-	uint8_t record[JOB_BYTES];
+	uint8_t record[JOB_BYTES_MAX];
 	struct tx_step message = {
 		.dead = dead_name,
 		.job_key = catalog_key(bytes, CATALOG_JOB, JOB),
 		.root_at = JOB_ROOT_AT,
-		.from = &before,
+		.from = &cursor,
+		.remains = &remains,
 	};
 	struct tree_root root;
 	struct tx *tx;
 	bool done;
 
-	assert_true(read_job(world, record, &root));
-	assert_int_equal(tree_dismantle(volume_tree_env(world->volume), TREE_CONTENT, &root,
-				 &before, &visit, cursor, &done),
+	assert_true(read_job(world, record, &root, &cursor));
+	assert_int_equal(
+		volume_remains(world->volume, TREE_CONTENT, &root, &cursor, RUNS_OF_STEP, &remains),
 		0);
+	done = remains.is_done;
 	if (!done) {
-		message.until = cursor;
-		message.value = view_of(record, sizeof record);
+		memcpy(record + JOB_FIXED_BYTES, remains.next.key, remains.next.bytes);
+		message.value = view_of(record, JOB_FIXED_BYTES + remains.next.bytes);
 	}
 	assert_int_equal(tx_begin(world->volume, &world->visit, true, &tx), 0);
-	for (size_t i = 0; i < nodes.count; i++)
-		assert_int_equal(tx_release_node(tx, &nodes.pointers[i]), 0);
 	assert_int_equal(tx_step(tx, &message), 0);
 	assert_int_equal(tx_commit(tx), 0);
+	volume_remains_free(&remains);
 	return done;
 }
 
@@ -518,9 +507,9 @@ replays_each_message_after_a_crash_at_each(void **state)
 
 	(void)state;
 	for (int crash_at = -1; !crash_was_last; crash_at++) {
-		struct tree_cursor cursor = { .bytes = 0 };
+		struct tree_cursor cursor;
 		struct tree_root root;
-		uint8_t record[JOB_BYTES];
+		uint8_t record[JOB_BYTES_MAX];
 		bool done = false;
 
 		world = (struct world){ 0 };
@@ -549,7 +538,7 @@ replays_each_message_after_a_crash_at_each(void **state)
 				assert_int_equal(world_get_content(&world, DEAD, 5), 1);
 				bury(&world);
 			} else {
-				done = step(&world, &cursor);
+				done = step(&world);
 			}
 		}
 		if (crash_was_last && crash_at > 0) { /* after the end, once */
@@ -557,7 +546,7 @@ replays_each_message_after_a_crash_at_each(void **state)
 			lose_power(&world);
 			world_open(&world);
 		}
-		assert_false(read_job(&world, record, &root));
+		assert_false(read_job(&world, record, &root, &cursor));
 		assert_int_equal(world_get_content(&world, DEAD, 5), COP_ENOENT);
 		assert_int_equal(world_get(&world, 1), COP_ENOENT);
 		assert_int_equal(world_get(&world, 2), 2);

@@ -159,6 +159,7 @@ refuses_what_makes_no_sense(void **state)
 	assert_int_equal(decode_with(256, UINT64_C(1) << 63, 8), COP_EFORMAT);
 	assert_int_equal(decode_with(264, UINT64_MAX, 8), COP_EFORMAT);
 	assert_int_equal(decode_with(248, SUPERBLOCK_NUMBER_MAX, 8), 0);
+	assert_int_equal(decode_with(192, UINT64_MAX, 8), COP_EFORMAT);
 	assert_int_equal(decode_with(344 + 63, 'x', 1), COP_EFORMAT);
 }
 

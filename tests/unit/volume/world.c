@@ -31,6 +31,18 @@ world_clock(void *context)
 	return 1700000000000000000 + (world ? world->later_ns : 0);
 }
 
+bool
+world_no_run(enum tree_kind kind, struct view key, struct view value, struct run *out_run,
+	uint64_t *out_birth)
+{
+	(void)kind;
+	(void)key;
+	(void)value;
+	(void)out_run;
+	(void)out_birth;
+	return false;
+}
+
 /* A device in memory would forget all. */
 static void
 close_device(struct world *world)
@@ -51,6 +63,7 @@ world_try_open(struct world *world)
 		.random = world_random,
 		.clock_ns = world_clock,
 		.context = world,
+		.entry_run = world_no_run,
 	};
 	uint32_t flags = world->read_only ? DEVICE_READ_ONLY | DEVICE_NO_LOCK : 0;
 	int err;

@@ -35,6 +35,10 @@ enum { WORLD_VALUE_BYTES = 512 };
 int world_random(void *context, void *buffer, size_t bytes);
 int64_t world_clock(void *context);
 
+/* volume_options.entry_run: what is put in trees here refers to no blocks. */
+bool world_no_run(enum tree_kind kind, struct view key, struct view value, struct run *out_run,
+	uint64_t *out_birth);
+
 /* A new volume on a new medium, opened. `node_bytes` 0: by size. */
 void world_format(struct world *world, uint64_t bytes, uint32_t node_bytes);
 
