@@ -27,8 +27,9 @@ catalog__problem(const struct walker *walker, uint64_t object, const char *text)
 
 /* ---- Nodes ----------------------------------------------------------------------------------- */
 
+/* A node that is met again, shared, counts by its first copy. */
 static enum claim_result
-claim_node(struct walker *walker, const struct tree_pointer *pointer)
+claim_node(struct walker *walker, const struct tree_pointer *pointer, bool is_again)
 {
 	struct checker *checker = walker->checker;
 	struct claim claim = {
@@ -45,7 +46,7 @@ claim_node(struct walker *walker, const struct tree_pointer *pointer)
 		first = references__claim_previous(checker, &claim);
 	else
 		first = references__claim(checker, &claim);
-	if (pointer->addr2 == 0)
+	if (pointer->addr2 == 0 || is_again)
 		return first;
 	claim.addr = pointer->addr2;
 	if (walker->is_previous)
@@ -75,6 +76,18 @@ note_loss(struct walker *walker)
 		objects__lost(walker);
 }
 
+/* A shared node that this pass has been in: false. What is below it has been met. */
+static bool
+enter_again(struct walker *walker, const struct tree_pointer *pointer)
+{
+	enum claim_result result = claim_node(walker, pointer, true);
+
+	walker->is_partial = true;
+	if (result == CLAIM_TWICE || result == CLAIM_BAD)
+		note_loss(walker);
+	return false;
+}
+
 static bool
 enter_node(void *context, const struct tree_pointer *pointer, uint8_t level)
 {
@@ -82,6 +95,9 @@ enter_node(void *context, const struct tree_pointer *pointer, uint8_t level)
 	uint64_t node_blocks = walker->sb->node_bytes / BLOCK_BYTES;
 
 	(void)level;
+	if (!walker->is_previous && shares__is_shared(walker->checker, pointer) &&
+		!shares__enter(walker->checker, pointer))
+		return enter_again(walker, pointer);
 	if (walker->nodes_entered == walker->sb->blocks / node_blocks) {
 		if (!walker->has_too_many_nodes)
 			catalog__problem(walker, walker->object,
@@ -91,7 +107,12 @@ enter_node(void *context, const struct tree_pointer *pointer, uint8_t level)
 	}
 	walker->nodes_entered++;
 	walker->is_judged = walker->checker->is_first_pass;
-	switch (claim_node(walker, pointer)) {
+	switch (claim_node(walker, pointer, false)) {
+	case CLAIM_AGAIN:
+		/* Of the checkpoint before, it was entered. Of the newest, it is the first time:
+		 * only something else can have been found there. */
+		walker->is_partial = true;
+		return !walker->is_previous;
 	case CLAIM_NEW:
 		walker->is_judged = walker->is_judged || walker->is_previous;
 		return true;
@@ -261,6 +282,9 @@ struct dead_tree {
 	const struct job *job;
 	uint8_t *copy; /* a node; owned */
 	bool is_twice;
+
+	/* What the step has left out, for others have it too. */
+	struct tree_root shared;
 };
 
 /* What lies before the cursor has been freed. */
@@ -308,7 +332,7 @@ dead_node(void *context, const struct tree_pointer *pointer)
 {
 	struct dead_tree *dead = context;
 	struct walker *walker = dead->walker;
-	enum claim_result result = claim_node(walker, pointer);
+	enum claim_result result = claim_node(walker, pointer, false);
 
 	walker->nodes_entered++;
 	if (result == CLAIM_TWICE || result == CLAIM_BAD)
@@ -328,6 +352,42 @@ dead_node(void *context, const struct tree_pointer *pointer)
 			(pointer->addr2 != 0 ? 2 : 1) * (uint64_t)walker->sb->node_bytes);
 }
 
+/* A step ends behind it. */
+static bool
+dead_is_shared(void *context, const struct tree_pointer *pointer, uint8_t level)
+{
+	struct dead_tree *dead = context;
+
+	if (!shares__is_shared(dead->walker->checker, pointer))
+		return false;
+	dead->shared = (struct tree_root){ *pointer, (uint8_t)(level + 1) };
+	return true;
+}
+
+static bool
+dead_shared_entry(void *context, struct view key, struct view value)
+{
+	struct walker *walker = context;
+
+	dead_entry(walker->dead, key, value);
+	return !walker->checker->err;
+}
+
+/* Like a part of a living tree: entered once, by whoever comes first. */
+static void
+walk_dead_shared(struct dead_tree *dead)
+{
+	struct walker *walker = dead->walker;
+	bool was_damaged;
+
+	walker->dead = dead;
+	walker->leaf_birth = dead->shared.pointer.birth;
+	catalog__walk_tree(walker, dead->job->tree_kind, "dead tree", dead->job->object,
+		&dead->shared, dead_shared_entry, &was_damaged);
+	walker->was_damaged = walker->was_damaged || was_damaged;
+	dead->shared = (struct tree_root){ 0 };
+}
+
 /* What is left of a dead tree: nodes and extents from the cursor on. */
 static void
 walk_dead_steps(struct dead_tree *dead)
@@ -335,7 +395,12 @@ walk_dead_steps(struct dead_tree *dead)
 	struct walker *walker = dead->walker;
 	struct checker *checker = walker->checker;
 	const struct job *job = dead->job;
-	struct tree_dismantle visit = { .entry = dead_entry, .node = dead_node, .context = dead };
+	struct tree_dismantle visit = {
+		.entry = dead_entry,
+		.node = dead_node,
+		.is_shared = walker->is_previous ? NULL : dead_is_shared,
+		.context = dead,
+	};
 	struct tree_cursor cursor = job->cursor;
 	uint64_t nodes_max = walker->sb->blocks / (walker->sb->node_bytes / BLOCK_BYTES);
 	bool done = job->root.levels == 0;
@@ -360,6 +425,8 @@ walk_dead_steps(struct dead_tree *dead)
 			visit.skip_damaged = true;
 			continue;
 		}
+		if (dead->shared.levels > 0)
+			walk_dead_shared(dead);
 		cursor = next;
 		(void)report__progress(checker, 0);
 	}
@@ -498,6 +565,10 @@ catalog__walk(struct checker *checker, const struct superblock *sb)
 	if (checker->is_replayed) {
 		catalog.branch.objects = checker->replayed;
 		catalog.leaf_birth = sb->generation;
+	}
+	if (!walker->is_previous || sb->shares.levels > 0) {
+		walker->leaf_birth = sb->generation;
+		shares__walk(walker);
 	}
 	walker->leaf_birth = catalog.leaf_birth;
 	walker->objects = catalog.branch.objects;

@@ -8,6 +8,7 @@
  *   1/8   the window of blocks
  *   1/12  the window of object numbers, with its index
  *   1/32  marks of directories
+ *   1/8   of what is shared: the window's part of the share tree, the nodes that were entered
  *
  * The rest is for handles and what the cache wastes. A pass walks everything and keeps of it what
  * falls into its two windows. Passes go on until both have covered everything: as many as there are
@@ -42,6 +43,8 @@ limits_of(uint64_t memory)
 		.ancestor_ids = memory / 32 * 4,
 		.data_in_flight =
 			buffers < DATA_BUFFERS_BYTES_MAX ? DATA_IN_FLIGHT_FEW : DATA_IN_FLIGHT_MANY,
+		.window_shares = memory / 16 / sizeof(struct share_range),
+		.shared_nodes = memory / 16 / (2 * sizeof(uint64_t)),
 		.data_blocks = (uint32_t)min_u64(memory / 32 / DATA_ITEM_BYTES, DATA_BLOCKS_MAX),
 	};
 
@@ -68,6 +71,7 @@ one_pass(struct checker *checker)
 	checker->losses = (struct losses){ 0 };
 	checker->previous_losses = 0;
 	checker->dead_trees = 0;
+	checker->sharing.entered_count = 0;
 	checker->pass_bytes = 0;
 	catalog__walk(checker, &checker->sb);
 	if (checker->is_first_pass)
@@ -173,6 +177,7 @@ check_opened(struct checker *checker)
 	data__end(checker);
 	ancestors__end(checker);
 	references__end(checker);
+	shares__end(checker);
 	tallies__end(checker);
 	return err;
 }

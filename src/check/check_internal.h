@@ -9,6 +9,7 @@
  *   superblocks.c  copies, fields, the parameters of the format
  *   journal.c      batches, and whether there is anything to replay
  *   references.c   the window of blocks: who refers to what, against the bitmaps
+ *   shares.c       who may be referred to more than once, and whether it is so
  *   catalog.c      branches, jobs, dead trees
  *   objects.c      the object tree: records, content, directories
  *   tallies.c      the window of object numbers: names against back references
@@ -21,6 +22,7 @@
 #include "object/extent_format.h"
 #include "object/job_format.h"
 #include "object/record_format.h"
+#include "space/share.h"
 #include "volume/volume.h"
 
 #include <stdbool.h>
@@ -47,6 +49,19 @@ struct references {
 	size_t capacity;
 	uint64_t first_ag; /* the window: AGs that are not listed are free */
 	uint64_t end_ag;
+};
+
+/* Counts of references beyond the first. */
+struct sharing {
+	struct share_ranges expected; /* in the window, by the share tree */
+	struct share_list found;      /* in the window */
+	struct share_spares spares;
+	bool is_unknown; /* the share tree cannot be read: nothing is expected, all may be */
+
+	/* Shared nodes that this pass has entered: a set of addresses, 0 where there is none. */
+	uint64_t *entered; /* owned */
+	size_t entered_count;
+	size_t entered_places; /* a power of two, or 0 */
 };
 
 /* What is known of one object number of the window. */
@@ -117,6 +132,8 @@ struct check_limits {
 	uint32_t data_in_flight;
 	uint32_t data_request_blocks; /* EXTENT_BLOCKS_MAX or more */
 	uint32_t data_blocks;         /* collected before they are read in order */
+	size_t window_shares;         /* ranges of the share tree at once */
+	size_t shared_nodes;          /* in the whole volume */
 };
 
 /* Parts of the metadata that cannot be read. What hangs on them is not judged. */
@@ -149,6 +166,7 @@ struct checker {
 	/* This pass. */
 	bool is_first_pass; /* the one that judges nodes, records and data */
 	struct references references;
+	struct sharing sharing;
 	struct tallies tallies;
 	struct losses losses;     /* of the newest checkpoint */
 	uint64_t previous_losses; /* nodes of the one before */
@@ -193,8 +211,11 @@ struct walker {
 	uint64_t birth_max;  /* of its root */
 	uint64_t leaf_birth; /* of the leaf whose entries come */
 	bool was_damaged;    /* a node of it could not be read */
+	bool is_partial;     /* a part of it was met before, in another tree that shares it */
 
-	struct gathered *gathered; /* objects.c: of the object whose keys are being met */
+	struct gathered *gathered;     /* objects.c: of the object whose keys are being met */
+	struct dead_tree *dead;        /* catalog.c: the dead tree that is being walked */
+	struct share_range last_share; /* shares.c: the entry before; of no blocks: none */
 };
 
 /* Walking another tree from within the entries of one. */
@@ -275,13 +296,14 @@ struct claim {
 
 enum claim_result {
 	CLAIM_NEW,    /* or not in the window */
-	CLAIM_TWICE,  /* somebody else has it: reported */
+	CLAIM_TWICE,  /* somebody else has it, and may not: reported */
+	CLAIM_AGAIN,  /* somebody else has it too, as the share tree says */
 	CLAIM_BAD,    /* it lies outside of the volume: reported */
 	CLAIM_SHARED, /* of the checkpoint before: the newest has it too */
 	CLAIM_UNSEEN, /* of the checkpoint before: not in this window */
 };
 
-/* Sets up the window that begins at `first_ag`. */
+/* Sets up the window that begins at `first_ag`, the share tree's part of it included. */
 MUST_CHECK int references__begin(struct checker *checker, uint64_t first_ag);
 void references__end(struct checker *checker);
 
@@ -296,6 +318,28 @@ enum claim_result references__claim_previous(struct checker *checker, const stru
 
 /* Compares what was found with the bitmaps. */
 void references__judge(struct checker *checker);
+
+/* ---- shares.c -------------------------------------------------------------------------------- */
+
+/* What the share tree expects in the window, which ends earlier if that is too much. */
+MUST_CHECK int shares__begin(struct checker *checker);
+void shares__end(struct checker *checker);
+
+/* A reference of the newest checkpoint to a block that another one was found for. False: there are
+ * more than the share tree says. */
+bool shares__claim(struct checker *checker, uint64_t block, uint64_t birth);
+
+/* Has the node another reference, in the newest checkpoint? */
+bool shares__is_shared(struct checker *checker, const struct tree_pointer *pointer);
+
+/* True the first time in a pass that it is asked for this shared node. */
+bool shares__enter(struct checker *checker, const struct tree_pointer *pointer);
+
+/* The share tree itself. */
+void shares__walk(struct walker *walker);
+
+/* Compares what was found with what was expected. */
+void shares__judge(struct checker *checker);
 
 /* ---- tallies.c ------------------------------------------------------------------------------- */
 

@@ -33,6 +33,7 @@ struct gathered {
 	uint64_t directories;    /* among them */
 	uint64_t next_block;     /* extents must begin here or later */
 	bool is_past_end;        /* some of it, and that has been told */
+	bool is_partial;         /* a part of it is shared, and was met before */
 	bool is_damaged;         /* something could not be read: counts prove nothing */
 	bool next_is_damaged;    /* and so for the next object */
 };
@@ -146,6 +147,7 @@ objects__extent(
 	bool is_plain =
 		(extent->flags & (EXTENT_UNWRITTEN | EXTENT_COMPRESSED | EXTENT_ENCRYPTED)) == 0;
 	bool wants_data = is_plain && !(checker->options.flags & COP_CHECK_METADATA);
+	enum claim_result result;
 
 	if (walker->is_previous) {
 		if (references__claim_previous(checker, &claim) == CLAIM_NEW && wants_data)
@@ -154,10 +156,13 @@ objects__extent(
 	}
 	if (checker->is_first_pass)
 		judge_extent(walker, extent, place);
-	if (references__claim(checker, &claim) == CLAIM_BAD)
+	result = references__claim(checker, &claim);
+	if (result == CLAIM_BAD)
 		return;
 	/* After a replay: what is older was verified before it. */
 	if (checker->is_replayed && extent->birth < checker->replayed_from)
+		wants_data = false;
+	if (result == CLAIM_AGAIN)
 		wants_data = false;
 	if (wants_data && checker->is_first_pass && checker->is_replayed)
 		verify_replayed(walker, extent, place);
@@ -422,8 +427,10 @@ meet_root(struct walker *walker, struct view key, struct view value)
 		return;
 	}
 	object->has_root = true;
+	walker->is_partial = false;
 	catalog__walk_tree(walker, want, is_directory ? "directory tree" : "content tree",
 		object->id, &root, is_directory ? visit_entry : visit_extent, &was_damaged);
+	object->is_partial = walker->is_partial;
 	object->is_damaged = object->is_damaged || was_damaged;
 }
 
@@ -562,7 +569,7 @@ finish_object(const struct walker *walker)
 		problem(walker, "a tree beside content of another form");
 	if (object->kind == COP_DIRECTORY)
 		judge_directory(walker);
-	else if (object->content_blocks != object->allocated_blocks)
+	else if (!object->is_partial && object->content_blocks != object->allocated_blocks)
 		problem(walker, "a wrong count of allocated blocks");
 }
 

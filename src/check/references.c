@@ -5,9 +5,9 @@
  * tree says is used, what the newest checkpoint was found to refer to, and what the allocation tree
  * of the checkpoint before says is used.
  *
- *   newest claims     a block found twice is a problem. One that was born in the newest generation
- *                     may lie on nothing that the checkpoint before uses; any other is the same
- *                     thing there, and is taken off the third map.
+ *   newest claims     a block found twice is a problem, unless the share tree says so. One that was
+ *                     born in the newest generation may lie on nothing that the checkpoint before
+ *                     uses; any other is the same thing there, and is taken off the third map.
  *   previous claims   come after all of the newest. A block found by the newest is shared: whoever
  *                     is below it has been judged. Others are taken off the third map.
  *   replayed          the first map has what replay has changed of it; there is no third one
@@ -250,6 +250,8 @@ references__begin(struct checker *checker, uint64_t first_ag)
 	references->end_ag = checker->geometry.ag_count;
 	if (first_ag < references->end_ag)
 		err = load_newest(checker, &loading);
+	if (err == 0)
+		err = shares__begin(checker);
 	if (err == 0 && checker->previous.generation != 0 && first_ag < references->end_ag)
 		err = load_previous(checker);
 	free(loading.block);
@@ -353,6 +355,7 @@ references__claim(struct checker *checker, const struct claim *claim)
 	struct run_of_problems overwrites = { 0 };
 	struct run_of_problems in_free_ag = { 0 };
 	struct window_ag *entry = NULL;
+	uint64_t again = 0;
 
 	if (!claim_is_within(checker, claim))
 		return CLAIM_BAD;
@@ -370,8 +373,11 @@ references__claim(struct checker *checker, const struct claim *claim)
 		}
 		if (entry->is_unknown)
 			continue;
-		if (bit_is_set(entry->found, index))
-			run_add(&twice, block);
+		if (bit_is_set(entry->found, index)) {
+			again++;
+			if (!shares__claim(checker, block, claim->birth))
+				run_add(&twice, block);
+		}
 		bit_set(entry->found, index);
 		if (!entry->has_previous)
 			continue;
@@ -384,7 +390,9 @@ references__claim(struct checker *checker, const struct claim *claim)
 		"written over what the checkpoint before the newest still uses");
 	claim_problem(
 		checker, claim, &in_free_ag, "in an allocation group that counts as never written");
-	return twice.blocks > 0 ? CLAIM_TWICE : CLAIM_NEW;
+	if (twice.blocks > 0)
+		return CLAIM_TWICE;
+	return again == claim->blocks ? CLAIM_AGAIN : CLAIM_NEW;
 }
 
 enum claim_result
@@ -393,6 +401,7 @@ references__claim_previous(struct checker *checker, const struct claim *claim)
 	struct references *references = &checker->references;
 	uint32_t ag_blocks = checker->geometry.ag_blocks;
 	struct run_of_problems unmarked = { 0 };
+	bool may_be_shared = claim->birth <= checker->previous.share_stamp;
 	bool is_shared = true;
 	uint64_t first_ag;
 
@@ -415,6 +424,8 @@ references__claim_previous(struct checker *checker, const struct claim *claim)
 			run_add(&unmarked, block);
 		bit_clear(entry->previous, index);
 	}
+	if (unmarked.blocks > 0 && may_be_shared)
+		return CLAIM_AGAIN;
 	claim_problem(checker, claim, &unmarked,
 		"of the checkpoint before the newest: marked free there, or used twice");
 	first_ag = claim->addr / ag_blocks;
@@ -495,6 +506,8 @@ void
 references__judge(struct checker *checker)
 {
 	struct references *references = &checker->references;
+
+	shares__judge(checker);
 
 	for (size_t i = 0; i < references->count; i++) {
 		const struct window_ag *entry = &references->ags[i];

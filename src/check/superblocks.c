@@ -93,8 +93,11 @@ check_fields(struct checker *checker)
 {
 	const struct superblock *sb = &checker->sb;
 
-	if (sb->shares.levels != 0 || sb->share_stamp != 0)
-		field_problem(checker, "the superblock has a share tree, and nothing is shared");
+	if (sb->shares.levels != 0 && sb->share_stamp == 0)
+		field_problem(
+			checker, "the superblock has a share tree, and nothing was ever shared");
+	if (sb->share_stamp < checker->previous.share_stamp)
+		field_problem(checker, "the newest act of sharing is older than it was before");
 	if (sb->next_object < OBJECT_FIRST || sb->next_branch <= BRANCH_MAIN || sb->next_job == 0)
 		field_problem(checker, "a counter of the superblock is behind what was given");
 	if (sb->catalog.levels == 0)

@@ -784,6 +784,8 @@ volume_state(struct volume *volume, struct volume_state *out_state)
 	state.sb.next_object = atomic_load(&volume->next_object);
 	state.sb.next_job = atomic_load(&volume->next_job);
 	state.sb.objects = (uint64_t)atomic_load(&volume->objects_count);
+	state.sb.shares = volume->shares.tree.tree.root;
+	state.sb.share_stamp = atomic_load(&volume->shares.stamp);
 	state.objects = volume->objects.tree.root;
 	gate_leave_shared(volume->gate);
 	*out_state = state;

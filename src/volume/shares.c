@@ -364,6 +364,17 @@ volume__shares_look(struct volume *volume, const struct tree_pointer *pointer, b
 	return err;
 }
 
+bool
+volume_share_change(struct volume *volume, uint64_t from, struct share_change *out_change)
+{
+	bool is_there;
+
+	gate_enter_shared(volume->gate);
+	is_there = share_list_next(&volume->shares.list, from, out_change);
+	gate_leave_shared(volume->gate);
+	return is_there;
+}
+
 /* ---- Under the gate -------------------------------------------------------------------------- */
 
 static void

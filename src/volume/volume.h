@@ -26,6 +26,7 @@
  */
 
 #include "base/err.h"
+#include "space/share_list.h"
 #include "space/space.h"
 #include "tree/tree.h"
 #include "volume/keys.h"
@@ -115,6 +116,10 @@ struct volume_state {
 };
 
 void volume_state(struct volume *volume, struct volume_state *out_state);
+
+/* The first blocks at or after `from` that are referred to more often, or less, than the share tree
+ * of that state says. False: there are none. */
+bool volume_share_change(struct volume *volume, uint64_t from, struct share_change *out_change);
 
 bool volume_is_read_only(const struct volume *volume);
 uint32_t volume_node_bytes(const struct volume *volume);
