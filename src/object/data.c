@@ -326,6 +326,7 @@ int
 data_release(struct tx *tx, const struct extents *extents)
 {
 	struct run run = { 0 };
+	uint64_t birth = extents_oldest(extents);
 
 	for (size_t i = 0; i < extents->count; i++) {
 		const struct extent *extent = &extents->list[i];
@@ -337,11 +338,11 @@ data_release(struct tx *tx, const struct extents *extents)
 			continue;
 		}
 		if (run.blocks > 0) {
-			err = tx_release(tx, run);
+			err = tx_release_born(tx, run, birth);
 			if (err)
 				return err;
 		}
 		run = (struct run){ .addr = extent->addr, .blocks = blocks };
 	}
-	return run.blocks > 0 ? tx_release(tx, run) : 0;
+	return run.blocks > 0 ? tx_release_born(tx, run, birth) : 0;
 }

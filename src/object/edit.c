@@ -247,7 +247,10 @@ old_from(const struct edit *edit, uint64_t block)
 	return NULL;
 }
 
-/* The unwritten extent that covers `block`, or where the next one begins (or `end`). */
+/*
+ * The unwritten extent that covers `block`, or where the next one begins (or `end`). One that a
+ * clone may have as well is none: what others refer to is not written.
+ */
 static const struct extent *
 find_unwritten(const struct edit *edit, uint64_t block, uint64_t end, uint64_t *out_next)
 {
@@ -256,7 +259,8 @@ find_unwritten(const struct edit *edit, uint64_t block, uint64_t end, uint64_t *
 	for (size_t i = 0; i < edit->old.count; i++) {
 		const struct extent *extent = &edit->old.list[i];
 
-		if (!(extent->flags & EXTENT_UNWRITTEN) || extent_last(extent) < block)
+		if (!(extent->flags & EXTENT_UNWRITTEN) || extent_last(extent) < block ||
+			!volume_is_unshared(edit->op->volume->volume, extent->birth))
 			continue;
 		if (extent->first <= block)
 			return extent;
@@ -516,6 +520,7 @@ static int
 release_replaced(struct edit *edit, const struct placing *placing)
 {
 	struct run run = { 0 };
+	uint64_t birth = extents_oldest(&edit->old);
 
 	for (size_t i = 0; i < edit->old.count; i++) {
 		const struct extent *old = &edit->old.list[i];
@@ -532,14 +537,14 @@ release_replaced(struct edit *edit, const struct placing *placing)
 				continue;
 			}
 			if (run.blocks > 0) {
-				err = tx_release(edit->tx, run);
+				err = tx_release_born(edit->tx, run, birth);
 				if (err)
 					return err;
 			}
 			run = (struct run){ .addr = addr, .blocks = 1 };
 		}
 	}
-	return run.blocks > 0 ? tx_release(edit->tx, run) : 0;
+	return run.blocks > 0 ? tx_release_born(edit->tx, run, birth) : 0;
 }
 
 /* What is left of the old extents before the range. */

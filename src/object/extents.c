@@ -27,6 +27,16 @@ extents_free(struct extents *extents)
 	*extents = (struct extents){ 0 };
 }
 
+uint64_t
+extents_oldest(const struct extents *extents)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (size_t i = 0; i < extents->count; i++)
+		oldest = min_u64(oldest, extents->list[i].birth);
+	return oldest;
+}
+
 int
 extents_add_block(
 	struct extents *extents, uint64_t block, uint64_t addr, uint64_t birth, uint64_t checksum)

@@ -352,6 +352,9 @@ struct extents {
 MUST_CHECK int extents_add(struct extents *extents, const struct extent *extent);
 void extents_free(struct extents *extents);
 
+/* The earliest birth of any of them; UINT64_MAX when there is none. */
+uint64_t extents_oldest(const struct extents *extents);
+
 /*
  * Stores bytes in blocks of their own that `tx` takes: writes, waits, and returns extents that
  * begin at block 0. For values beside the content (large attributes). After a failure, or when the

@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include "base/random.h"
+#include "object/clone.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -260,6 +261,21 @@ world_nameless(struct world *w)
 	must(cop_ref(object));
 	id = cop_id(object);
 	cop_release(object);
+	return id;
+}
+
+uint64_t
+world_clone(struct world *w, uint64_t source)
+{
+	uint64_t id = world_nameless(w);
+	struct cop_object *from;
+	struct cop_object *to;
+
+	must(cop_get(w->root, source, &from));
+	must(cop_get(w->root, id, &to));
+	must(object_clone(from, to));
+	cop_release(from);
+	cop_release(to);
 	return id;
 }
 

@@ -95,6 +95,9 @@ uint64_t world_id(struct world *w, const char *path);
 /* Makes a file without a name, kept by a reference. */
 uint64_t world_nameless(struct world *w);
 
+/* Makes one whose content is a clone of this object's. */
+uint64_t world_clone(struct world *w, uint64_t source);
+
 /* ---- Through the volume floor, in transactions of their own ---- */
 
 void world_put(struct world *w, struct tree_name name, struct view key, struct view value);
