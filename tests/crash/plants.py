@@ -11,9 +11,11 @@ import subprocess
 import sys
 
 # Where each is met soonest: a stale node where a write was lost, a swallowed error after a flush
-# that failed, what concerns the journal's room and its marks where it goes round.
+# that failed, what concerns the journal's room and its marks where it goes round, counts of
+# references where content is cloned.
 RANDOM = ["--kind", "random"]
 LAPS = ["--kind", "laps"]
+CLONE = ["--workload", "pair.100.98.0"]  # a clone, its source gone, parts of it punched
 PLANTS = {
     1: [],
     2: [],
@@ -33,6 +35,11 @@ PLANTS = {
     17: LAPS,
     18: [],
     19: [],
+    20: CLONE,
+    21: CLONE,
+    22: CLONE,
+    23: CLONE,
+    24: CLONE,
 }
 SEED = "1"
 VIOLATIONS = 20  # looked at; of most plants there are more

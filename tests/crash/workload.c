@@ -71,6 +71,10 @@ enum {
 		.type = OP_PREALLOCATE, .path = (path_), .offset = (offset_), .bytes = (bytes_), \
 		.flags = (grow_)                                                                 \
 	}
+#define CLONE(path_, path2_)                                         \
+	{                                                            \
+		.type = OP_CLONE, .path = (path_), .path2 = (path2_) \
+	}
 
 static const struct op fixture_head[] = {
 	CREATE(COP_DIRECTORY, "/d", 1),
@@ -262,6 +266,14 @@ static const struct shape shapes[] = {
 			.seed = 70 } } },
 	{ { { .type = OP_SYNC } } },
 	{ { { .type = OP_SETTLE } } },
+
+	{ { CLONE("/inline", "/tree") } },
+	{ { CLONE("/extents", "/d/file") } },
+	{ { CLONE("/preallocated", "/one"), WRITE("/one", 4096, 5000, 71) } },
+	{ { CLONE("/tree", "/many") } },
+	{ { CLONE("/tree", "/many"), WRITE("/many", 8192 * 10, 8192 * 5, 72) } },
+	{ { CLONE("/tree", "/many"), UNLINK("/tree"), PUNCH("/many", 0, 8192 * 20) } },
+	{ { CLONE("/tree", "/extents"), LENGTH("/tree", 8192 * 7 + 9) } },
 };
 static_assert(ARRAY_COUNT(shapes) <= SHAPE_COUNT_MAX, "shapes have small numbers");
 
@@ -373,6 +385,7 @@ static const struct weight weights[] = {
 	{ OP_SYNC, 14 },
 	{ OP_SETTLE, 4 },
 	{ OP_POLL, 8 },
+	{ OP_CLONE, 5 },
 };
 
 /* What goes through the journal fast: little is changed, and most of it without data. */
@@ -466,6 +479,10 @@ draw_op(struct rng *rng, struct oracle *model, enum op_type type, struct op *out
 			draw_new_path(rng, model, op->path2);
 		if (op->type == OP_RENAME && rng_below(rng, 5) == 0)
 			op->flags = rng_below(rng, 2) ? COP_RENAME_EXCHANGE : COP_RENAME_NOREPLACE;
+		return;
+	case OP_CLONE:
+		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, kind));
+		snprintf(op->path2, sizeof op->path2, "%s", draw_path(rng, model, kind));
 		return;
 	case OP_UNLINK:
 		snprintf(op->path, sizeof op->path, "%s", draw_path(rng, model, 0));

@@ -36,6 +36,7 @@ enum op_type {
 	OP_SYNC,         /* everything before it is durable when it returns */
 	OP_SETTLE,
 	OP_POLL,
+	OP_CLONE, /* path: its content becomes that of path2 */
 	OP_TYPES,
 };
 

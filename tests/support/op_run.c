@@ -1,6 +1,7 @@
 #include "support/op.h"
 
 #include "coppice.h"
+#include "object/clone.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,22 @@ run_link(struct op_runner *runner, const struct op *op)
 }
 
 static int
+run_clone(struct op_runner *runner, const struct op *op)
+{
+	struct cop_object *source = NULL;
+	struct cop_object *target = NULL;
+	int err = op_resolve(runner, op->path, &source);
+
+	if (!err)
+		err = op_resolve(runner, op->path2, &target);
+	if (!err)
+		err = object_clone(source, target);
+	cop_release(target);
+	cop_release(source);
+	return err;
+}
+
+static int
 run_unlink(struct op_runner *runner, const struct op *op)
 {
 	struct cop_object *parent = NULL;
@@ -241,6 +258,8 @@ op_run(struct op_runner *runner, const struct op *op, uint64_t *out_id)
 		return run_create(runner, op, out_id);
 	case OP_LINK:
 		return run_link(runner, op);
+	case OP_CLONE:
+		return run_clone(runner, op);
 	case OP_UNLINK:
 		return run_unlink(runner, op);
 	case OP_RENAME:

@@ -600,6 +600,51 @@ apply_punch(struct oracle *oracle, uint32_t object, const struct op *op, int64_t
 }
 
 static int
+check_is_file(const struct oracle *oracle, uint32_t object)
+{
+	uint32_t kind = oracle->nodes[object]->kind;
+
+	if (kind == COP_DIRECTORY)
+		return COP_EISDIR;
+	return kind == COP_FILE ? 0 : COP_EINVAL;
+}
+
+/* Pages are shared here as well. */
+static int
+apply_clone(struct oracle *oracle, const struct op *op, int64_t now_ns)
+{
+	const struct node *from;
+	struct node *to;
+	uint32_t source;
+	uint32_t target;
+	int err = find(oracle, op->path, &source);
+
+	if (!err)
+		err = find(oracle, op->path2, &target);
+	if (!err)
+		err = check_is_file(oracle, source);
+	if (err || source == target)
+		return err;
+	err = check_is_file(oracle, target);
+	if (err)
+		return err;
+	to = own(oracle, target);
+	from = oracle->nodes[source];
+	for (size_t i = 0; i < to->block_count; i++)
+		page_drop(to->blocks[i].page);
+	free(to->blocks);
+	to->blocks = copy_array(from->blocks, from->block_count, sizeof *to->blocks);
+	to->block_count = from->block_count;
+	to->block_capacity = from->block_count;
+	for (size_t i = 0; i < to->block_count; i++)
+		to->blocks[i].page->users++;
+	to->length = from->length;
+	to->modified_ns = now_ns;
+	to->changed_ns = now_ns;
+	return 0;
+}
+
+static int
 apply_preallocate(struct oracle *oracle, uint32_t object, const struct op *op, int64_t now_ns)
 {
 	struct node *node;
@@ -699,12 +744,10 @@ apply_ref(struct oracle *oracle, uint32_t object, const struct op *op, int64_t n
 static int
 apply_content(struct oracle *oracle, uint32_t object, const struct op *op, int64_t now_ns)
 {
-	uint32_t kind = oracle->nodes[object]->kind;
+	int err = check_is_file(oracle, object);
 
-	if (kind == COP_DIRECTORY)
-		return COP_EISDIR;
-	if (kind != COP_FILE)
-		return COP_EINVAL;
+	if (err)
+		return err;
 	switch (op->type) {
 	case OP_SET_LENGTH:
 		return apply_set_length(oracle, object, op, now_ns);
@@ -812,6 +855,8 @@ oracle_apply(struct oracle *oracle, const struct op *op, int64_t now_ns)
 		return apply_create(oracle, op, now_ns);
 	case OP_LINK:
 		return apply_link(oracle, op, now_ns);
+	case OP_CLONE:
+		return apply_clone(oracle, op, now_ns);
 	case OP_UNLINK:
 		return apply_unlink(oracle, op, now_ns);
 	case OP_RENAME:

@@ -103,6 +103,42 @@ content_is_what_was_written_with_zeros_around_it(void **state)
 }
 
 static void
+a_clone_has_the_content_and_nothing_else(void **state)
+{
+	struct op op = { .type = OP_CLONE, .path = "/f", .path2 = "/g" };
+	struct oracle *oracle = new_oracle();
+	const struct snapshot_entry *clone;
+	uint64_t hash;
+	uint32_t mode;
+
+	(void)state;
+	assert_int_equal(create(oracle, "/f", COP_FILE), 0);
+	assert_int_equal(create(oracle, "/g", COP_FILE), 0);
+	assert_int_equal(create(oracle, "/d", COP_DIRECTORY), 0);
+	assert_int_equal(on_path(oracle, OP_WRITE, "/f", 4096, 5000, 4), 0);
+	assert_int_equal(on_path(oracle, OP_WRITE, "/g", 0, 20000, 5), 0);
+	hash = entry_of(oracle, "/f")->blocks[0].hash;
+	mode = entry_of(oracle, "/g")->mode;
+	assert_int_equal(oracle_apply(oracle, &op, 77), 0);
+	clone = entry_of(oracle, "/g");
+	assert_int_equal(clone->length, 9096);
+	assert_int_equal(clone->block_count, 2);
+	assert_int_equal(clone->blocks[0].hash, hash);
+	assert_int_equal(clone->mode, mode);
+
+	/* Each by itself from now on. */
+	assert_int_equal(on_path(oracle, OP_WRITE, "/g", 4096, 10, 6), 0);
+	assert_int_equal(entry_of(oracle, "/f")->blocks[0].hash, hash);
+	assert_int_not_equal(entry_of(oracle, "/g")->blocks[0].hash, hash);
+
+	snprintf(op.path2, sizeof op.path2, "/d");
+	assert_int_equal(oracle_apply(oracle, &op, 78), COP_EISDIR);
+	snprintf(op.path2, sizeof op.path2, "/none");
+	assert_int_equal(oracle_apply(oracle, &op, 78), COP_ENOENT);
+	oracle_free(oracle);
+}
+
+static void
 a_copy_stays_as_it_was(void **state)
 {
 	struct oracle *oracle = new_oracle();
@@ -219,6 +255,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(content_is_what_was_written_with_zeros_around_it),
+		cmocka_unit_test(a_clone_has_the_content_and_nothing_else),
 		cmocka_unit_test(a_copy_stays_as_it_was),
 		cmocka_unit_test(names_follow_the_rules_of_rename_and_link),
 		cmocka_unit_test(a_held_object_outlives_its_name),
