@@ -1526,7 +1526,8 @@ has_memory(struct volume *volume, uint64_t want_bytes)
 	has = volume->tickets_held_for == 0 && volume->failed == 0 &&
 	      (volume->newest.flags & SUPERBLOCK_CLEAN) == 0 &&
 	      !is_memory_full(volume, want_bytes) &&
-	      atomic_load(&volume->open_node_bytes) < volume->dirty_limit_bytes;
+	      atomic_load(&volume->open_node_bytes) + atomic_load(&volume->shares.list_bytes) <
+		      volume->dirty_limit_bytes;
 	mutex_unlock(&volume->state);
 	return has;
 }
