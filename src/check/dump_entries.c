@@ -80,6 +80,24 @@ show_listed_extents(struct dump *dump, struct view content)
 	dump__end(dump);
 }
 
+/* ---- Shares ---------------------------------------------------------------------------------- */
+
+static void
+show_share(struct dump *dump, struct view key, struct view value)
+{
+	struct share_range range;
+	int err = share_decode(key, value, &range);
+
+	if (err) {
+		dump__problem(dump, err);
+		dump__bytes(dump, "value", value);
+		return;
+	}
+	dump__unsigned(dump, "addr", range.addr);
+	dump__unsigned(dump, "blocks", range.blocks);
+	dump__unsigned(dump, "extra", range.extra);
+}
+
 /* ---- Directories ----------------------------------------------------------------------------- */
 
 static void
@@ -343,8 +361,10 @@ dump__entry(struct dump *dump, const char *name, enum tree_kind kind, struct vie
 	case TREE_DIRECTORY:
 		show_directory_entry(dump, key, value);
 		break;
-	case TREE_TAGS:
 	case TREE_SHARES:
+		show_share(dump, key, value);
+		break;
+	case TREE_TAGS:
 		dump__bytes(dump, "value", value);
 		break;
 	}

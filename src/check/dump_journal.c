@@ -48,6 +48,30 @@ op_name(enum message_op op)
 }
 
 static void
+show_run(struct dump *dump, struct run run)
+{
+	dump__object(dump, NULL);
+	dump__unsigned(dump, "addr", run.addr);
+	dump__unsigned(dump, "blocks", run.blocks);
+	dump__end(dump);
+}
+
+/* Of no runs: a whole tree. */
+static void
+show_clone(struct dump *dump, const struct journal_message *message)
+{
+	size_t runs = message->value.bytes / TX_RUN_BYTES;
+
+	dump__id(dump, "source", get_be64(message->key.data));
+	if (runs == 0)
+		return;
+	dump__array(dump, "shared");
+	for (size_t i = 0; i < runs && !dump->err; i++)
+		show_run(dump, journal_clone_run(message->value, i));
+	dump__end(dump);
+}
+
+static void
 show_message(struct dump *dump, const struct journal_message *message)
 {
 	dump__text(dump, "op", op_name(message->op));
@@ -70,6 +94,8 @@ show_message(struct dump *dump, const struct journal_message *message)
 			dump__bytes(dump, "value", message->value);
 	} else if (message->op == MESSAGE_PUT) {
 		dump__entry(dump, "entry", message->name.kind, message->key, message->value);
+	} else if (message->op == MESSAGE_CLONE) {
+		show_clone(dump, message);
 	} else {
 		dump__bytes(dump, "key", message->key);
 		if (message->value.bytes > 0)
@@ -108,14 +134,8 @@ show_runs(struct dump *dump, const char *name, const struct journal_tx *tx, uint
 	if (count == 0)
 		return;
 	dump__array(dump, name);
-	for (uint32_t i = 0; i < count && !dump->err; i++) {
-		struct run run = journal_run(tx, first + i);
-
-		dump__object(dump, NULL);
-		dump__unsigned(dump, "addr", run.addr);
-		dump__unsigned(dump, "blocks", run.blocks);
-		dump__end(dump);
-	}
+	for (uint32_t i = 0; i < count && !dump->err; i++)
+		show_run(dump, journal_run(tx, first + i));
 	dump__end(dump);
 }
 

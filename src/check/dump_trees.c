@@ -411,6 +411,28 @@ show_dead(struct dump *dump, const struct job *job)
 	dump__end(dump);
 }
 
+/* ---- Counts of references that the share tree does not say yet ------------------------------- */
+
+static void
+show_share_changes(struct dump *dump)
+{
+	struct share_change change;
+	uint64_t from = 0;
+
+	if (!dump->volume)
+		return;
+	dump__array(dump, "changes");
+	while (!dump->err && volume_share_change(dump->volume, from, &change)) {
+		dump__object(dump, NULL);
+		dump__unsigned(dump, "addr", change.addr);
+		dump__unsigned(dump, "blocks", change.blocks);
+		dump__signed(dump, "change", change.change);
+		dump__end(dump);
+		from = change.addr + change.blocks;
+	}
+	dump__end(dump);
+}
+
 /* ---- One tree by name ------------------------------------------------------------------------ */
 
 static int
@@ -496,5 +518,7 @@ dump__tree(struct dump *dump)
 		show_dead(dump, &job);
 	else
 		show_nodes(dump, kind, &root);
+	if (kind == TREE_SHARES)
+		show_share_changes(dump);
 	return 0;
 }

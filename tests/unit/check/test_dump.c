@@ -544,6 +544,51 @@ shows_the_journal_batch_by_batch(void **state)
 }
 
 static void
+shows_what_is_shared(void **state)
+{
+	struct world *w = world_open();
+	uint64_t comb = world_id(w, "comb");
+	uint64_t pieces = world_id(w, "pieces");
+	struct tree_root root;
+	struct extent extent;
+	struct page *page;
+
+	(void)state;
+	(void)world_clone(w, comb);
+	world_get_root(w, comb, TREE_CONTENT, &root);
+	world_close(w);
+	page = dump_tree(w, COP_DUMP_SHARES, 0, COP_DUMP_ALL);
+	assert_string_equal(text_at(page, "kind"), "shares");
+	assert_int_equal(number_at(page, "nodes[0].entry_list[0].addr"), root.pointer.addr);
+	assert_int_equal(number_at(page, "nodes[0].entry_list[0].extra"), 1);
+	assert_int_equal(count_of(page, "extra", NULL), 1);
+	assert_null(find(page, "changes"));
+	page_free(page);
+
+	/* In the journal only: a list beside the tree. */
+	world_start(w);
+	(void)world_clone(w, comb);
+	(void)world_clone(w, pieces);
+	extent = world_extent(w, pieces, 0);
+	must(cop_sync(w->volume));
+	world_kill(w);
+	page = dump_what(w, COP_DUMP_JOURNAL, 0);
+	assert_int_equal(count_of(page, "op", "clone"), 2);
+	assert_int_equal(count_of(page, "shared", NULL), 1);
+	assert_int_equal(page->problems, 0);
+	page_free(page);
+	page = dump_tree(w, COP_DUMP_SHARES, 0, COP_DUMP_ALL | COP_DUMP_REPLAY);
+	assert_int_equal(number_at(page, "nodes[0].entry_list[0].extra"), 1);
+	assert_int_equal(count_of(page, "change", NULL), 2); /* of the root, and of the pieces */
+	assert_int_equal(
+		number_at(page, "changes[0].addr"), min_u64(root.pointer.addr, extent.addr));
+	assert_int_equal(
+		number_at(page, "changes[1].addr"), max_u64(root.pointer.addr, extent.addr));
+	page_free(page);
+	world_free(w);
+}
+
+static void
 says_where_the_chain_ends_and_why(void **state)
 {
 	uint64_t id;
@@ -649,6 +694,7 @@ main(void)
 		cmocka_unit_test(shows_what_lies_at_a_block),
 		cmocka_unit_test(shows_an_object_by_number_and_by_path),
 		cmocka_unit_test(shows_the_journal_batch_by_batch),
+		cmocka_unit_test(shows_what_is_shared),
 		cmocka_unit_test(says_where_the_chain_ends_and_why),
 		cmocka_unit_test(ends_when_it_is_told_to),
 		cmocka_unit_test(refuses_options_that_make_no_sense),
