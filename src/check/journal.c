@@ -141,6 +141,24 @@ name_is_sound(const struct tree_name *name, uint64_t next_object)
 	return false;
 }
 
+/* What is shared must be there to be had, and have an object to be shared with. */
+static void
+judge_clone(struct journal_check *journal, const struct journal_message *message,
+	const struct batch_header *header)
+{
+	struct finding finding = finding_at(journal);
+	struct tree_name source = message->name;
+
+	source.object = get_be64(message->key.data);
+	if (!name_is_sound(&source, header->next_object) || source.object == message->name.object)
+		report__problem(journal->checker, &finding,
+			"batch %" PRIu64 ": object %" PRIu64 " becomes a clone of object %" PRIu64
+			", which cannot be",
+			journal->sequence, message->name.object, source.object);
+	for (size_t i = 0; i < message->value.bytes / TX_RUN_BYTES; i++)
+		judge_run(journal, journal_clone_run(message->value, i), "shares");
+}
+
 static void
 judge_message(struct journal_check *journal, const struct journal_message *message,
 	const struct batch_header *header)
@@ -158,6 +176,8 @@ judge_message(struct journal_check *journal, const struct journal_message *messa
 		judge_run(journal, (struct run){ get_be64(message->key.data), 1 }, "carries");
 		return;
 	}
+	if (message->op == MESSAGE_CLONE)
+		judge_clone(journal, message, header);
 	if (message->key.bytes == 0 || message->key.bytes > TREE_KEY_BYTES_MAX ||
 		message->value.bytes > tree_value_bytes_max(checker->sb.node_bytes))
 		report__problem(checker, &finding,

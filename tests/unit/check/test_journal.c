@@ -373,6 +373,78 @@ judges_runs_and_messages(void **state)
 	close_killed(w, &journal);
 }
 
+static bool
+shares_runs(const struct journal_tx *tx)
+{
+	struct reader r = reader_over(tx->first_message, (size_t)(tx->end - tx->first_message));
+	struct journal_message message;
+
+	for (uint32_t i = 0; i < tx->messages; i++) {
+		must(journal_decode_message(&r, &message));
+		if (message.op == MESSAGE_CLONE && message.value.bytes > 0)
+			return true;
+	}
+	return false;
+}
+
+/* The message clone of such a transaction, within the batch. */
+static uint8_t *
+clone_in(struct edited *edited)
+{
+	struct journal_tx tx;
+	struct journal_message message = { .op = MESSAGE_PUT };
+	struct reader r;
+	size_t at = 0;
+
+	(void)find_tx(edited, shares_runs, &tx);
+	r = reader_over(tx.first_message, (size_t)(tx.end - tx.first_message));
+	while (message.op != MESSAGE_CLONE) {
+		at = r.at;
+		must(journal_decode_message(&r, &message));
+	}
+	return edited->bytes + (tx.first_message - edited->bytes) + at;
+}
+
+static void
+judges_clones(void **state)
+{
+	struct journal journal;
+	struct world *w = world_open();
+	struct edited edited;
+	uint64_t source = world_id(w, "pieces");
+	uint64_t clone;
+	uint8_t *message;
+
+	(void)state;
+	world_reopen(w);
+	clone = world_clone(w, source);
+	must(cop_sync(w->volume));
+	world_kill(w);
+	journal_load(w, &journal);
+	world_expect_none(w);
+
+	/* Another block than the one that both records name: too much here, too little there. */
+	batch_take(w, &journal, batch_after_tail(&journal, 0), &edited);
+	message = clone_in(&edited) + MESSAGE_HEADER_BYTES + CLONE_KEY_BYTES;
+	put_le64(message, get_le64(message) - 1);
+	batch_put(w, &journal, &edited);
+	world_check(w);
+	(void)world_expect_among(w, COP_PROBLEM_ALLOCATION, clone, "used by something else");
+	(void)world_expect_among(w, COP_PROBLEM_LEAK, 0, "counted 2 times");
+
+	/* Blocks that there are not, of an object that there was not: not to be replayed either. */
+	batch_take(w, &journal, batch_after_tail(&journal, 0), &edited);
+	message = clone_in(&edited) + MESSAGE_HEADER_BYTES + CLONE_KEY_BYTES;
+	put_le64(message, journal.newest.blocks - 1);
+	put_be64(message - CLONE_KEY_BYTES, UINT32_MAX);
+	batch_put(w, &journal, &edited);
+	world_check(w);
+	(void)world_expect_among(w, COP_PROBLEM_JOURNAL, 0, "becomes a clone of object");
+	(void)world_expect_among(w, COP_PROBLEM_JOURNAL, 0, "which are not all there to be had");
+	(void)world_expect_among(w, COP_PROBLEM_JOURNAL, 0, "the journal cannot be replayed");
+	close_killed(w, &journal);
+}
+
 int
 main(void)
 {
@@ -386,6 +458,7 @@ main(void)
 		cmocka_unit_test(compares_superblocks_with_the_journal),
 		cmocka_unit_test(compares_batches_with_those_before),
 		cmocka_unit_test(judges_runs_and_messages),
+		cmocka_unit_test(judges_clones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
