@@ -9,7 +9,6 @@
 
 #include "device/file_internal.h"
 
-#include "base/clock.h"
 #include "base/lock.h"
 
 #include <errno.h>
@@ -21,7 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t dead_holder_wait_ns = 1000 * 1000 * 1000;
+/* A second, and longer on a busy host, where the one that has ended needs longer as well. */
+static const int dead_holder_tries = 100;
 static const int living_holder_tries = 3; /* file__is_locked() holds it for a moment */
 static const struct timespec retry_pause = { .tv_nsec = 10 * 1000 * 1000 };
 
@@ -95,8 +95,8 @@ int
 file__lock(int fd, const char *path, uint32_t flags, const struct stat *st)
 {
 	int how = flags & DEVICE_READ_ONLY ? LOCK_SH : LOCK_EX;
-	int64_t deadline = clock_monotonic_ns() + dead_holder_wait_ns;
-	int asked = 0; /* times that a living holder was found */
+	int dead = 0;   /* times that nobody who lives was found */
+	int living = 0; /* times that a living holder was found */
 	long holder;
 	int host;
 
@@ -109,9 +109,11 @@ file__lock(int fd, const char *path, uint32_t flags, const struct stat *st)
 		if (host != EWOULDBLOCK)
 			return fail_errno(host, "%s: lock", path);
 		holder = find_holder(st);
-		if (holder != 0 && is_alive(holder) && ++asked == living_holder_tries)
-			break;
-		if (clock_monotonic_ns() > deadline)
+		if (holder != 0 && is_alive(holder))
+			living++;
+		else
+			dead++;
+		if (living == living_holder_tries || dead > dead_holder_tries)
 			break;
 		lock_assert_none_held();
 		(void)nanosleep(&retry_pause, NULL); /* a shorter one does no harm */
