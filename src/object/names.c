@@ -515,7 +515,7 @@ check_not_above(struct cop_object *object, struct cop_object *below)
 		int err;
 
 		if (id == object->id)
-			return fail(COP_ELOOP, "a directory into itself");
+			return fail(COP_ELOOP, "a directory cannot be moved into itself");
 		err = record_load_by_id(object->volume, object->branch, id, &loaded);
 		if (err)
 			return err;

@@ -107,7 +107,9 @@ def moves_and_renames():
         tap.equal(w.cat("/d/c"), b"A")
         w.run("mv", "v.cop:/d/b", "v.cop:/d/c")
         tap.equal(w.cat("/d/c"), b"B")
-        w.run("mv", "v.cop:/d", "v.cop:/d/e", code=world.ERROR)
+        done = w.run("mv", "v.cop:/d", "v.cop:/d/e", code=world.ERROR)
+        tap.equal(done.complaint(),
+                  "coppice: mv: v.cop:/d: a directory cannot be moved into itself\n")
         w.run("mv", "v.cop:/d", "v.cop:/new/")
         w.run("mv", "v.cop:/new/c", "v.cop:/f/", code=world.ERROR, says="not a directory")
         w.run("mv", "v.cop:/missing", "v.cop:/x", code=world.NOT_FOUND)

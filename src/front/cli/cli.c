@@ -239,7 +239,7 @@ message_of(const char *object, int code)
 
 	if (note[0] == '\0')
 		return need_copy(sentence);
-	if (code == COP_EIO || code == COP_EINVAL || code == COP_ETOOSMALL)
+	if (code == COP_EIO || code == COP_EINVAL || code == COP_ELOOP || code == COP_ETOOSMALL)
 		return need_copy(note);
 	if (strcasestr(note, sentence) || (host && strstr(note, host)))
 		return need_copy(note);

@@ -124,8 +124,7 @@ salvage_range(struct transfer *transfer, uint64_t offset, size_t bytes, int code
 		*out_bytes = bytes;
 		return put_range(transfer, offset, bytes);
 	}
-	report_source(copy, fail_in(range.code, "bytes %" PRIu64 "-%" PRIu64, range.offset,
-				    range.offset + range.bytes - 1));
+	report_source(copy, damage_note(&range));
 	if (!copy->partial)
 		return range.code;
 	transfer->is_damaged = true;

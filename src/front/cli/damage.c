@@ -2,6 +2,12 @@
 
 #include "base/num.h"
 
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DETAIL_BYTES = 1024 };
+
 /* Of the block that `offset` lies in, or of the range, what ends first. */
 static size_t
 piece_bytes(uint64_t offset, size_t left)
@@ -42,4 +48,19 @@ damage_find(damage_read read, void *context, uint64_t offset, void *buffer, size
 			range.code = err;
 	}
 	return range;
+}
+
+int
+damage_note(const struct damage_range *range)
+{
+	const char *note = cop_error_text();
+	char detail[DETAIL_BYTES];
+	int skipped = 0;
+
+	assert(range->bytes > 0);
+	/* How the library begins it, unless the failure was not one of data. */
+	(void)sscanf(note, "object %*u, bytes %*u-%*u: %n", &skipped);
+	(void)snprintf(detail, sizeof detail, "%s", note + skipped);
+	return fail(range->code, "bytes %" PRIu64 "-%" PRIu64 ": %s", range->offset,
+		range->offset + range->bytes - 1, detail);
 }

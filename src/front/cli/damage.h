@@ -30,4 +30,10 @@ struct damage_range {
 struct damage_range damage_find(
 	damage_read read, void *context, uint64_t offset, void *buffer, size_t bytes);
 
+/*
+ * Directly after damage_find(): makes the note speak of the whole range, in place of the object's
+ * number and the first block's bytes. Returns the range's code.
+ */
+int damage_note(const struct damage_range *range);
+
 #endif

@@ -28,15 +28,6 @@ put(struct cli *cli, const void *buffer, size_t bytes)
 }
 
 static void
-report_damage(struct cli *cli, const char *operand, const struct damage_range *range)
-{
-	int code = fail_in(range->code, "bytes %" PRIu64 "-%" PRIu64, range->offset,
-		range->offset + range->bytes - 1);
-
-	report(cli, operand, code);
-}
-
-static void
 print_content(struct cli *cli, const char *operand, struct cop_object *object, uint64_t length,
 	char *buffer)
 {
@@ -55,7 +46,7 @@ print_content(struct cli *cli, const char *operand, struct cop_object *object, u
 		if (!put(cli, buffer, bytes))
 			return;
 		if (range.bytes > 0) {
-			report_damage(cli, operand, &range);
+			report(cli, operand, damage_note(&range));
 			return;
 		}
 		if (bytes == 0)
