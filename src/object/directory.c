@@ -42,7 +42,7 @@ find_inline(struct view content, struct view name, struct entry *out)
 			return 0;
 		}
 	}
-	return fail(COP_ENOENT, "no such name");
+	return fail(COP_ENOENT, "not found");
 }
 
 int

@@ -574,9 +574,9 @@ rename_check(const struct rename *rename)
 		return 0;
 	}
 	if (rename->source->kind == COP_DIRECTORY && rename->target->kind != COP_DIRECTORY)
-		return fail(COP_ENOTDIR, "a directory over something that is none");
+		return fail(COP_ENOTDIR, "a directory cannot replace what is none");
 	if (rename->source->kind != COP_DIRECTORY && rename->target->kind == COP_DIRECTORY)
-		return fail(COP_EISDIR, "over a directory something that is none");
+		return fail(COP_EISDIR, "what is no directory cannot replace one");
 	return rename->target->kind == COP_DIRECTORY ? expect_empty(rename->target) : 0;
 }
 

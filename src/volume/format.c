@@ -32,8 +32,8 @@ volume_format_options_complete(struct volume_format_options *options)
 			bytes, COP_VOLUME_BYTES_MAX);
 	if (bytes < COP_VOLUME_BYTES_MIN)
 		return fail(COP_ETOOSMALL,
-			"a volume of %" PRIu64 " bytes is too small; the least is %" PRIu64 " (8M)",
-			bytes, COP_VOLUME_BYTES_MIN);
+			"too small for a volume; the least is %" PRIu64 " bytes (8M)",
+			COP_VOLUME_BYTES_MIN);
 	if (options->node_bytes == 0)
 		options->node_bytes =
 			bytes < SMALL_VOLUME_BYTES ? TREE_NODE_BYTES_MIN : NODE_BYTES_DEFAULT;

@@ -37,10 +37,28 @@ def helps_with_every_verb_by_examples():
 def asks_what_was_meant():
     with World(None) as w:
         for typed, meant in (("lss", "ls"), ("sl", "ls"), ("chek", "check"), ("inti", "init"),
-                             ("mkdri", "mkdir")):
+                             ("mkdri", "mkdir"), ("copy", "cp"), ("list", "ls"), ("delete", "rm")):
             w.run(typed, code=world.USAGE, says=f'did you mean "{meant}"?')
+            w.run("help", typed, code=world.USAGE, says=f'did you mean "{meant}"?')
         w.run("frobnicate", code=world.USAGE, says="no such verb; try: coppice help")
         w.run("--frob", code=world.USAGE, says="a verb comes first")
+
+
+def says_how_a_place_in_a_volume_is_written():
+    with World() as w:
+        w.write("file", b"F")
+        for typed in ("v.cop:a", "v.cop/a", "v.cop:a/b", "v.cop:"):
+            w.run("ls", typed, code=None, says=f"; try: coppice ls v.cop:/{typed[6:]}\n")
+        w.run("cp", "v.cop:a", "v.cop:/b", code=world.NOT_FOUND, says="; try: coppice cp v.cop:/a")
+        for verb in ("cat", "mkdir", "rm"):
+            w.run(verb, "a", code=None, says=f"; try: coppice {verb} VOLUME:/")
+        with w.unchanged("file"):
+            w.run("rm", "file", code=world.NOT_PERMITTED, says="; try: coppice rm VOLUME:/PATH")
+            w.run("mv", "file", "v.cop:/", code=world.NOT_A_VOLUME, says="mv moves within one")
+        w.run("info", "v.cop:/a", code=world.USAGE, says="name it without a path")
+        # A file of the host that is no volume is none because something is written behind it.
+        done = w.run("cp", "file/x", "v.cop:/", code=world.ERROR, says="Not a directory")
+        assert "try:" not in done.complaint(), done.complaint()
 
 
 def refuses_misuse_with_the_way_to_help():

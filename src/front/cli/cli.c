@@ -108,15 +108,15 @@ hint_for_space(const struct cli *cli, const char *object)
 		has_closed_groups(volume->handle) ? "coppice check" : "coppice df", volume->device);
 }
 
-/* False for what cp takes for a path of the host, and for what init could not make. */
+/* False for what cp takes for a path of the host. */
 static bool
-wants_volume(const struct cli *cli, const char *object)
+puts_into_volume(const struct cli *cli, const char *object)
 {
 	struct address address;
 	bool is_volume;
 
 	if (strcmp(cli->command->name, "cp") != 0)
-		return strcmp(cli->command->name, "init") != 0;
+		return strcmp(cli->command->name, "mkdir") == 0;
 	if (address_parse(object, access(object, F_OK) == 0, &address) != 0)
 		return false;
 	is_volume = address.kind == ADDRESS_VOLUME;
@@ -124,21 +124,50 @@ wants_volume(const struct cli *cli, const char *object)
 	return is_volume;
 }
 
-/* What is missing or of another kind can be looked up, in a volume that is there. */
+/* Where a place in a volume was written as "vol.cop:a" or "vol.cop/a": how it is written. */
+static char *
+hint_for_spelling(const struct cli *cli, const char *object)
+{
+	struct cop_volume_info info = COP_INIT(info);
+	struct text hint = { 0 };
+
+	for (const char *at = object; !hint.data && (at = strpbrk(at, ":/")); at++) {
+		char *device = need_copy_of(object, (size_t)(at - object));
+
+		if (device[0] != '\0' && cop_probe(device, &info) == 0) {
+			char *place = need_format("%s:/%s", device, at + 1 + strspn(at + 1, "/"));
+
+			text_add_format(&hint, "coppice %s ", cli->command->name);
+			text_add_quoted(&hint, place);
+			free(place);
+		}
+		free(device);
+	}
+	err_clear();
+	return hint.data;
+}
+
+/* What is missing or of another kind: to be looked up in its volume, or to be written otherwise. */
 static char *
 hint_for_name(const struct cli *cli, const char *object, int code)
 {
 	const struct volume *volume = open_volume_of(cli, object);
-	char *hint = NULL;
+	const char *verb = cli->command->name;
+	char *hint;
 	char *missing;
 
-	if (volume) {
-		hint = command_on("coppice ls", volume->device);
-	} else if (code == COP_ENOENT && wants_volume(cli, object)) {
-		missing = device_of(object);
-		hint = command_on("coppice init --size 64M", missing);
-		free(missing);
-	}
+	if (volume)
+		return command_on("coppice ls", volume->device);
+	hint = hint_for_spelling(cli, object);
+	if (hint || code != COP_ENOENT)
+		return hint;
+	if (!strstr(object, ":/") && strstr(cli->command->synopsis, "VOLUME:/"))
+		return need_format("coppice %s VOLUME:/%s", verb, object + strspn(object, "/"));
+	if (!puts_into_volume(cli, object))
+		return NULL;
+	missing = device_of(object);
+	hint = command_on("coppice init --size 64M", missing);
+	free(missing);
 	return hint;
 }
 
@@ -239,8 +268,19 @@ message_of(const char *object, int code)
 
 	if (note[0] == '\0')
 		return need_copy(sentence);
-	if (code == COP_EIO || code == COP_EINVAL || code == COP_ELOOP || code == COP_ETOOSMALL)
-		return need_copy(note);
+	switch (code) {
+	case COP_EEXIST:
+	case COP_EINVAL:
+	case COP_EIO:
+	case COP_EISDIR:
+	case COP_ELOOP:
+	case COP_ENOENT:
+	case COP_ENOTDIR:
+	case COP_ETOOSMALL:
+		return need_copy(note); /* these always do */
+	default:
+		break;
+	}
 	if (strcasestr(note, sentence) || (host && strstr(note, host)))
 		return need_copy(note);
 	return need_format("%s (%s)", note, sentence);

@@ -62,9 +62,33 @@ edit_distance(const char *a, const char *b)
 const struct command *
 command_nearest(const char *name)
 {
+	/* What the same thing is called elsewhere. */
+	static const struct {
+		const char *word;
+		const char *verb;
+	} known[] = {
+		{ "copy", "cp" },
+		{ "create", "init" },
+		{ "delete", "rm" },
+		{ "dir", "ls" },
+		{ "format", "init" },
+		{ "fsck", "check" },
+		{ "list", "ls" },
+		{ "mkfs", "init" },
+		{ "move", "mv" },
+		{ "remove", "rm" },
+		{ "rename", "mv" },
+		{ "rmdir", "rm" },
+		{ "unlink", "rm" },
+		{ "verify", "check" },
+	};
 	const struct command *nearest = NULL;
 	size_t least = DISTANCE_MAX + 1;
 
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		if (strcmp(name, known[i].word) == 0)
+			return command_find(known[i].verb);
+	}
 	for (size_t i = 0; i < command_count; i++) {
 		size_t distance = edit_distance(name, commands[i].name);
 

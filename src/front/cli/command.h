@@ -86,7 +86,7 @@ extern const size_t command_count;
 /* NULL: there is no such command. */
 const struct command *command_find(const char *name);
 
-/* The command whose name is nearest to a misspelled one, or NULL when none is near. */
+/* The command that was meant by another one's word, or by a misspelled name; NULL: none is near. */
 const struct command *command_nearest(const char *name);
 
 struct arguments {

@@ -245,7 +245,7 @@ const struct command commands[] = {
 	},
 	{
 		.name = "mv",
-		.synopsis = "[-n] SOURCE... DESTINATION",
+		.synopsis = "[-n] VOLUME:/PATH... VOLUME:/PATH",
 		.summary = "rename and move within a volume",
 		.text = "Each move is atomic, and replaces an existing file as rename(2) does. "
 			"Across\n"

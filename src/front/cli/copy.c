@@ -442,6 +442,9 @@ finish_file(struct copy *copy, struct sink_file *file, struct sink_directory *to
 	}
 	if (err)
 		report_sink(copy, err);
+	else if (damaged)
+		warn(copy->cli, text_string(&copy->from), "what can be read of it is in %s.partial",
+			text_string(&copy->to));
 	return err;
 }
 

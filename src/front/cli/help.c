@@ -3,9 +3,11 @@
  */
 
 #include "front/cli/output.h"
+#include "front/cli/text.h"
 #include "front/cli/verbs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { OPTION_COLUMN = 26 };
@@ -221,6 +223,26 @@ man_page(void)
 }
 
 int
+help_unknown(struct cli *cli, const char *word)
+{
+	const struct command *nearest = command_nearest(word);
+	char *hint;
+
+	if (word[0] == '-') {
+		complain(cli, NULL, EXIT_USAGE, "coppice help",
+			"a verb comes first, not the option %s", word);
+	} else if (!nearest) {
+		complain(cli, word, EXIT_USAGE, "coppice help", "no such verb");
+	} else {
+		hint = need_format("coppice %s", nearest->name);
+		complain(cli, word, EXIT_USAGE, hint, "no such verb, did you mean \"%s\"?",
+			nearest->name);
+		free(hint);
+	}
+	return EXIT_USAGE;
+}
+
+int
 verb_help(struct cli *cli)
 {
 	const struct command *command;
@@ -232,7 +254,7 @@ verb_help(struct cli *cli)
 	} else {
 		command = command_find(cli->args.operands[0]);
 		if (!command)
-			return usage(cli, cli->args.operands[0], "no such verb");
+			return help_unknown(cli, cli->args.operands[0]);
 		help_command(command);
 	}
 	return EXIT_FINE;

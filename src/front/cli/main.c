@@ -5,13 +5,11 @@
 
 #include "front/cli/cli.h"
 #include "front/cli/interrupt.h"
-#include "front/cli/text.h"
 #include "front/cli/verbs.h"
 
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,22 +22,6 @@ verb_of(const char *word)
 	if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0)
 		return "version";
 	return word;
-}
-
-static int
-refuse_verb(struct cli *cli, const char *word)
-{
-	const struct command *nearest = command_nearest(word);
-	char *hint;
-
-	if (word[0] == '-')
-		return usage(cli, NULL, "a verb comes first, not the option %s", word);
-	if (!nearest)
-		return usage(cli, word, "no such verb");
-	hint = need_format("coppice %s", nearest->name);
-	complain(cli, word, EXIT_USAGE, hint, "no such verb, did you mean \"%s\"?", nearest->name);
-	free(hint);
-	return EXIT_USAGE;
 }
 
 static void
@@ -79,7 +61,7 @@ main(int argc, char **argv)
 	}
 	cli.command = command_find(verb_of(argv[1]));
 	if (!cli.command)
-		return refuse_verb(&cli, argv[1]);
+		return help_unknown(&cli, argv[1]);
 	result = command_parse(&cli, argc - 1, argv + 1);
 	if (result != EXIT_FINE)
 		return result;

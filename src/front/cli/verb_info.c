@@ -152,7 +152,7 @@ tell(struct cli *cli, const char *operand)
 	int err;
 
 	cli->items++;
-	if (volume_address(cli, operand, &address) != 0)
+	if (volume_whole(cli, operand, &address) != 0)
 		return;
 	err = cop_probe(address.device, &info);
 	if (!err && !is_truncated(&info) && cop_survey(address.device, &survey) != 0)

@@ -95,13 +95,10 @@ verb_init(struct cli *cli)
 	struct address address;
 	int err;
 
-	if (volume_address(cli, cli->args.operands[0], &address) != 0)
+	if (volume_whole(cli, cli->args.operands[0], &address) != 0)
 		return EXIT_USAGE;
 	cli->items++;
-	if (address.version || address.has_path)
-		(void)usage(cli, address.operand, "a volume is made whole: name it without %s",
-			address.has_path ? "a path" : "a version");
-	else if (read_options(cli, &options)) {
+	if (read_options(cli, &options)) {
 		err = cop_format(address.device, &options);
 		if (err)
 			report_init(cli, &address, &options, err);

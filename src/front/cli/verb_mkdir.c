@@ -33,7 +33,7 @@ make_one(struct cli *cli, const struct address *address)
 	if (err)
 		return err;
 	if (name_is_special(name, name_bytes))
-		err = fail(COP_EEXIST, "the directory exists");
+		err = fail(COP_EEXIST, "the directory exists already");
 	else
 		err = cop_create(parent, name, name_bytes, &new, NULL);
 	cop_release(parent);

@@ -112,6 +112,9 @@ move_operand(struct move *move, const char *operand)
 	if (err == COP_EXDEV)
 		complain(move->cli, operand, EXIT_ERROR, "coppice cp -r, then coppice rm -r",
 			"cannot move across volumes or versions");
+	else if (err == COP_ENOTVOLUME && from.kind != ADDRESS_VOLUME)
+		complain(move->cli, operand, EXIT_NOT_A_VOLUME, "coppice cp, then rm",
+			"is not in a volume, and mv moves within one");
 	else if (err)
 		report(move->cli, operand, err);
 	address_fini(&from);

@@ -185,7 +185,8 @@ remove_operand(struct cli *cli, const char *operand)
 	removal.address = &address;
 	path_last(address.path, &name, &name_bytes);
 	if (name_bytes == 0) {
-		complain(cli, operand, EXIT_NOT_PERMITTED, "coppice init --force",
+		complain(cli, operand, EXIT_NOT_PERMITTED,
+			address.has_path ? NULL : "coppice rm VOLUME:/PATH",
 			"the root of a volume cannot be removed");
 	} else if (name_is_special(name, name_bytes)) {
 		complain(cli, operand, EXIT_NOT_PERMITTED, NULL,

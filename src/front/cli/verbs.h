@@ -25,6 +25,9 @@ int verb_stats(struct cli *cli);
 int verb_sync(struct cli *cli);
 int verb_version(struct cli *cli);
 
+/* Says that there is no such verb, and which may have been meant. Returns the exit code. */
+int help_unknown(struct cli *cli, const char *word);
+
 /* The help of one command, and the page that lists them all, on stdout. */
 void help_command(const struct command *command);
 void help_all(void);

@@ -78,8 +78,8 @@ judges_its_options(void **state)
 		int err;
 		const char *text;
 	} rows[] = {
-		{ { .volume_blocks = 2047 }, COP_ETOOSMALL, "the least is 8388608 (8M)" },
-		{ { .volume_blocks = 0 }, COP_ETOOSMALL, "a volume of 0 bytes" },
+		{ { .volume_blocks = 2047 }, COP_ETOOSMALL, "the least is 8388608 bytes (8M)" },
+		{ { .volume_blocks = 0 }, COP_ETOOSMALL, "too small for a volume" },
 		{ { .volume_blocks = UINT64_MAX }, COP_EINVAL, "the most is" },
 		{ { .volume_blocks = 2048, .node_bytes = 2048 }, COP_EINVAL, "nodes of 2048" },
 		{ { .volume_blocks = 2048, .node_bytes = 131072 }, COP_EINVAL, "nodes of 131072" },
