@@ -141,8 +141,7 @@ cop_set_attr(struct cop_object *object, const struct cop_attr *attr, uint32_t ma
 {
 	const uint32_t known = (COP_SET_CHANGED << 1) - 1;
 	struct cop_attr given;
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err;
 
 	public_copy_in(&given, attr, sizeof given);
@@ -150,13 +149,8 @@ cop_set_attr(struct cop_object *object, const struct cop_attr *attr, uint32_t ma
 		return fail(COP_EINVAL, "unknown attributes %#" PRIx32, mask & ~known);
 	if (mask & COP_SET_MODE && given.mode > 07777)
 		return fail(COP_EINVAL, "mode %" PRIo32, given.mode);
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err))
 		err = set_attr(&op, object, &given, mask);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -204,19 +198,13 @@ check_may_count(const struct cop_object *object)
 int
 cop_ref(struct cop_object *object)
 {
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err = check_may_count(object);
 
 	if (err)
 		return err;
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err))
 		err = add_reference(&op, object);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
@@ -288,18 +276,12 @@ drop_reference(struct operation *op, struct cop_object *object)
 int
 cop_unref(struct cop_object *object)
 {
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err = check_may_count(object);
 
 	if (err)
 		return err;
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err))
 		err = drop_reference(&op, object);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
 	return err;
 }

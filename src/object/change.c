@@ -49,6 +49,22 @@ change_again(struct cop_volume *volume, int err, uint32_t *tries)
 	return jobs_run_all(volume);
 }
 
+bool
+change_turn(struct operation *op, struct cop_volume *volume, struct cop_object *const *objects,
+	size_t count, int *err)
+{
+	uint32_t tries = op->tries;
+
+	if (op->volume) {
+		change_end(op);
+		if (!change_again(volume, *err, &tries))
+			return false;
+	}
+	*err = change_begin(op, volume, objects, count);
+	op->tries = tries;
+	return *err == 0;
+}
+
 /* Under the exclusive gate: what is read and remembered of these objects is of yesterday. */
 static void
 note_change(void *context)

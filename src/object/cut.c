@@ -369,8 +369,7 @@ set_length(struct operation *op, struct cop_object *object, uint64_t length)
 int
 cop_set_length(struct cop_object *object, uint64_t length)
 {
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err = content_check_kind(object);
 
 	if (err)
@@ -379,15 +378,11 @@ cop_set_length(struct cop_object *object, uint64_t length)
 		return fail(COP_EFBIG,
 			"object %" PRIu64 ": a length of %" PRIu64 " bytes is past 16 TiB",
 			object->id, length);
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err)) {
 		err = writeback_object(&op, object, false);
 		if (err == 0)
 			err = set_length(&op, object, length);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
+	}
 	return err;
 }
 
@@ -397,8 +392,7 @@ int
 cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 {
 	struct cut cut = { .from = offset };
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	struct loaded loaded;
 	int err = content_check_kind(object);
 
@@ -407,10 +401,7 @@ cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 	if (bytes == 0 || offset >= COP_FILE_BYTES_MAX)
 		return 0;
 	cut.to = bytes > COP_FILE_BYTES_MAX - offset ? COP_FILE_BYTES_MAX : offset + bytes;
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err)) {
 		err = writeback_object(&op, object, false);
 		if (err == 0)
 			err = record_load(object, &loaded);
@@ -418,7 +409,6 @@ cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 			cut.length = loaded.record.length;
 			err = cut_content(&op, object, cut, false);
 		}
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
+	}
 	return err;
 }

@@ -239,20 +239,14 @@ cop_create(struct cop_object *directory, const char *name, size_t name_bytes,
 {
 	struct view view = view_of(name, name_bytes);
 	struct cop_object *made = NULL;
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err;
 
 	err = name_check(view);
 	if (err)
 		return err;
-	do {
-		err = change_begin(&op, directory->volume, &directory, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, directory->volume, &directory, 1, &err))
 		err = create_in(&op, directory, view, new, &made);
-		change_end(&op);
-	} while (change_again(directory->volume, err, &tries));
 	if (err)
 		return err;
 	if (out_object)
@@ -320,8 +314,7 @@ cop_link(struct cop_object *object, struct cop_object *directory, const char *na
 {
 	struct cop_object *both[] = { object, directory };
 	struct view view = view_of(name, name_bytes);
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err;
 
 	err = name_check(view);
@@ -331,13 +324,8 @@ cop_link(struct cop_object *object, struct cop_object *directory, const char *na
 		return fail(COP_EXDEV, "a link across volumes or versions");
 	if (object->kind == COP_DIRECTORY)
 		return fail(COP_EPERM, "a second name for a directory");
-	do {
-		err = change_begin(&op, object->volume, both, ARRAY_COUNT(both));
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, both, ARRAY_COUNT(both), &err))
 		err = link_in(&op, object, directory, view);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 

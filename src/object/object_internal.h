@@ -12,16 +12,13 @@
  *	while (operation_again(&op, &err));
  *	operation_end(&op);
  *
- * and one that changes objects like this; from change_begin() to change_end() no other change of
- * the same objects runs:
+ * and one that changes objects like this; from change_begin() to change_end(), which are in
+ * change_turn(), no other change of the same objects runs:
  *
- *	do {
- *		err = change_begin(&op, volume, objects, count);
- *		if (err)
- *			return err;
+ *	struct operation op = { 0 };
+ *
+ *	while (change_turn(&op, volume, objects, count, &err))
  *		err = ...;      record_load(), tx_begin(), record_put(), ..., change_commit()
- *		change_end(&op);
- *	} while (change_again(volume, err, &tries));
  *
  * Readers do not wait for changes. What a reader takes from one tree_get() is whole; what it puts
  * together from several (record, then tree) it guards with a `struct reading`.
@@ -193,6 +190,13 @@ void change_end(struct operation *op);
  * there and have been run. `*tries` begins as 0.
  */
 bool change_again(struct cop_volume *volume, int err, uint32_t *tries);
+
+/*
+ * Both, as a loop: true when the operation has its turn, for the first time with an `op` of zeros,
+ * or again because there may be room now. `*err` is what the turn before came to, and the result.
+ */
+bool change_turn(struct operation *op, struct cop_volume *volume, struct cop_object *const *objects,
+	size_t count, int *err);
 
 /* tx_commit(), with the readers of the operation's objects made aware. */
 MUST_CHECK int change_commit(struct operation *op, struct tx *tx);

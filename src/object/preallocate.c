@@ -183,8 +183,7 @@ preallocate(struct operation *op, struct cop_object *object, uint64_t offset, ui
 int
 cop_preallocate(struct cop_object *object, uint64_t offset, uint64_t bytes, bool grow)
 {
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err = content_check_kind(object);
 
 	if (err)
@@ -193,14 +192,10 @@ cop_preallocate(struct cop_object *object, uint64_t offset, uint64_t bytes, bool
 		return fail(COP_EFBIG, "object %" PRIu64 ": past 16 TiB", object->id);
 	if (bytes == 0)
 		return 0;
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err)) {
 		err = writeback_object(&op, object, false);
 		if (err == 0)
 			err = preallocate(&op, object, offset, bytes, grow);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
+	}
 	return err;
 }

@@ -233,9 +233,8 @@ int
 cop_xattr_set(struct cop_object *object, const char *name, const void *value, size_t bytes,
 	uint32_t flags)
 {
-	struct operation op;
+	struct operation op = { 0 };
 	struct view view;
-	uint32_t tries = 0;
 	int err = xattr_name(name, &view);
 
 	if (err)
@@ -243,38 +242,28 @@ cop_xattr_set(struct cop_object *object, const char *name, const void *value, si
 	if (bytes > COP_XATTR_BYTES_MAX)
 		return fail(COP_ERANGE, "an attribute of %zu bytes; the most is %d", bytes,
 			COP_XATTR_BYTES_MAX);
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err))
 		err = set_in(&op, object, view, view_of(value, bytes), flags);
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
 	return err;
 }
 
 int
 cop_xattr_remove(struct cop_object *object, const char *name)
 {
-	struct operation op;
+	struct operation op = { 0 };
 	struct stored old;
 	struct view view;
-	uint32_t tries = 0;
 	int err = xattr_name(name, &view);
 
 	if (err)
 		return err;
-	do {
-		err = change_begin(&op, object->volume, &object, 1);
-		if (err)
-			return err;
+	while (change_turn(&op, object->volume, &object, 1, &err)) {
 		err = stored_load(object, view, &old);
 		if (err == 0) {
 			err = replace_value(&op, object, view, &old, NULL);
 			extents_free(&old.extents);
 		}
-		change_end(&op);
-	} while (change_again(object->volume, err, &tries));
+	}
 	return err;
 }
 
