@@ -120,6 +120,22 @@ fake_free(struct fake *fake)
 }
 
 void
+fake_free_with(struct fake *fake, struct cache *cache)
+{
+	cache_assert_sound(cache);
+	cache_free(cache);
+	fake_free(fake);
+}
+
+struct cache_request
+fake_request(uint64_t addr, uint32_t blocks)
+{
+	return (struct cache_request){
+		.addr = addr, .stamp = addr + 7, .blocks = blocks, .verify = fake_verify
+	};
+}
+
+void
 fake_fill(uint64_t addr, uint8_t *block)
 {
 	memset(block, (int)(addr & 0xff) ^ 0x5a, BLOCK_BYTES);

@@ -8,6 +8,7 @@
  * wait. Block n begins as fake_fill() makes it.
  */
 
+#include "cache/cache.h"
 #include "device/driver.h"
 
 enum { FAKE_QUEUE_MAX = 1024 };
@@ -33,6 +34,12 @@ struct fake {
 
 struct fake *fake_create(uint64_t blocks);
 void fake_free(struct fake *fake);
+
+/* Frees the cache over it as well, which must be sound. */
+void fake_free_with(struct fake *fake, struct cache *cache);
+
+/* For blocks as fake_fill() made them. */
+struct cache_request fake_request(uint64_t addr, uint32_t blocks);
 
 /* The bytes of one block as the device has them at first. */
 void fake_fill(uint64_t addr, uint8_t *block);

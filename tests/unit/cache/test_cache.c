@@ -28,14 +28,6 @@ init(struct world *world, uint64_t buffers)
 		0);
 }
 
-static void
-fini(struct world *world)
-{
-	cache_assert_sound(world->cache);
-	cache_free(world->cache);
-	fake_free(world->fake);
-}
-
 static struct buffer *
 get_stamped(struct world *world, uint64_t addr, uint64_t stamp, uint32_t blocks)
 {
@@ -109,7 +101,7 @@ reads_a_block_once(void **state)
 	assert_int_equal(stats.hits, 2);
 	assert_int_equal(stats.bytes, cache__pool_bytes(1));
 	assert_int_equal(stats.dirty_bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -130,7 +122,7 @@ hits_without_memory_or_device(void **state)
 	}
 	assert_int_equal(alloc_count(), allocations);
 	assert_int_equal(atomic_load(&world.fake->submits), requests);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -145,7 +137,7 @@ peeks_only_at_what_is_here_under_its_stamp(void **state)
 	assert_true(is_resident(&world, 5, 5));
 	assert_false(is_resident(&world, 5, 6));
 	assert_int_equal(reads(&world), 1);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -168,7 +160,7 @@ keeps_what_is_pinned(void **state)
 	cache_shrink(world.cache);
 	assert_false(is_resident(&world, 5, 5));
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -189,7 +181,7 @@ keeps_a_hot_set_through_a_scan_of_ten_times_the_cache(void **state)
 	for (uint64_t addr = 0; addr < HOT; addr++)
 		kept += is_resident(&world, addr, addr);
 	assert_int_equal(kept, HOT);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* A loop over a little more than fits is where LRU never hits at all. */
@@ -208,7 +200,7 @@ serves_a_third_of_a_loop_that_nearly_fits(void **state)
 	}
 	stats = cache_stats(world.cache);
 	assert_true(stats.hits > LOOP * ROUNDS / 3);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -252,7 +244,7 @@ holds_the_limit_under_a_random_load_with_pins(void **state)
 		if (pinned[i])
 			cache_release(world.cache, pinned[i]);
 	}
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -270,7 +262,7 @@ gives_back_what_only_pins_kept_over_the_limit(void **state)
 	for (uint32_t i = 0; i < PINNED; i++)
 		cache_release(world.cache, pinned[i]);
 	assert_int_equal(cache_stats(world.cache).bytes, BUFFERS * cache__pool_bytes(1));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* Memory without an address counts as all buffers do, and evicts what nobody pins. */
@@ -300,7 +292,7 @@ lends_blocks_within_the_limit(void **state)
 	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
 	cache_release(world.cache, taken[0]);
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -321,7 +313,7 @@ holds_another_limit_from_when_it_is_set(void **state)
 	touch(&world, 7);
 	assert_true(cache_stats(world.cache).bytes <= 4 * cache__pool_bytes(1));
 	assert_int_not_equal(cache_reserve(world.cache, 1, 5), 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -337,7 +329,7 @@ replaces_an_image_with_another_stamp(void **state)
 	assert_true(is_resident(&world, 5, 2));
 	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
 	assert_int_equal(reads(&world), 2);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* Whoever has pinned a node counts on finding it, whatever others ask for meanwhile. */
@@ -363,7 +355,7 @@ keeps_a_pinned_image_beside_a_newer_one(void **state)
 	assert_false(is_resident(&world, 5, 1)); /* now it was stale */
 	assert_true(is_resident(&world, 5, 2));
 	cache_release(world.cache, new);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -380,7 +372,7 @@ tells_buffers_of_different_length_apart(void **state)
 	assert_ptr_not_equal(node, block);
 	cache_release(world.cache, node);
 	cache_release(world.cache, block);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -411,7 +403,7 @@ inserts_zeroed_dirty_buffers_from_the_reserve(void **state)
 	alloc_fail_nth(0);
 	assert_int_equal(cache_stats(world.cache).bytes, before.bytes);
 	assert_int_equal(cache_stats(world.cache).dirty_bytes, COUNT * cache__pool_bytes(4));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -433,7 +425,8 @@ reserves_all_or_nothing(void **state)
 	cache_unreserve(world.cache, 1, BUFFERS);
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
 	assert_int_equal(cache_reserve(world.cache, 4, BUFFERS / 4), 0);
-	fini(&world); /* what is left of the reserve goes with the cache */
+	fake_free_with(
+		world.fake, world.cache); /* what is left of the reserve goes with the cache */
 }
 
 static void
@@ -459,7 +452,7 @@ keeps_dirty_buffers_until_they_are_clean(void **state)
 	assert_true(is_resident(&world, 7000, 9));
 	cache_shrink(world.cache);
 	assert_false(is_resident(&world, 7000, 9));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -482,7 +475,7 @@ inserts_over_a_clean_image(void **state)
 	assert_false(is_resident(&world, 6, 6));
 	assert_true(is_resident(&world, 6, 99));
 	cache_release(world.cache, old);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* A damaged pointer into what the open generation builds must not take it from its owner. */
@@ -504,7 +497,7 @@ reads_past_a_dirty_buffer_without_replacing_it(void **state)
 	cache_release(world.cache, other);
 	cache_release(world.cache, get_stamped(&world, 5, 2, 1));
 	assert_true(is_resident(&world, 5, 99));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -527,7 +520,7 @@ drops_clean_and_dirty_buffers_by_stamp(void **state)
 	assert_false(is_resident(&world, 6, 99));
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
 	assert_int_equal(cache_stats(world.cache).dirty_bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -556,7 +549,7 @@ drops_what_is_pinned_when_its_pins_go(void **state)
 	cache_release(world.cache, clean);
 	cache_release(world.cache, dirty);
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -604,7 +597,7 @@ reserves_nothing_without_memory(void **state)
 		cache_assert_sound(world.cache);
 	} while (err);
 	assert_true(nth > 4); /* two chunks, and one that has stayed */
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 int

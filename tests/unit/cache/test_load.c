@@ -30,22 +30,6 @@ init(struct world *world, uint64_t limit_bytes)
 }
 
 static void
-fini(struct world *world)
-{
-	cache_assert_sound(world->cache);
-	cache_free(world->cache);
-	fake_free(world->fake);
-}
-
-static struct cache_request
-request_for(uint64_t addr, uint32_t blocks)
-{
-	return (struct cache_request){
-		.addr = addr, .stamp = addr + 7, .blocks = blocks, .verify = fake_verify
-	};
-}
-
-static void
 assert_good(const struct cache_request *request)
 {
 	assert_int_equal(request->result, 0);
@@ -86,14 +70,14 @@ reads_neighbours_in_one_request_and_all_in_one_batch(void **state)
 	(void)state;
 	init(&world, 8 << 20);
 	for (size_t i = 0; i < ARRAY_COUNT(addrs); i++)
-		world.requests[i] = request_for(addrs[i], 4);
+		world.requests[i] = fake_request(addrs[i], 4);
 	assert_int_equal(cache_get_many(world.cache, world.requests, ARRAY_COUNT(addrs)), 0);
 	for (size_t i = 0; i < ARRAY_COUNT(addrs); i++)
 		assert_good(&world.requests[i]);
 	assert_int_equal(atomic_load(&world.fake->submits), 1);
 	assert_int_equal(device_stats(&world.fake->device).reads, 3); /* 4-15, 40-51, 100-103 */
 	release_all(&world, ARRAY_COUNT(addrs));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -104,7 +88,7 @@ bounds_the_pieces_of_one_request(void **state)
 	(void)state;
 	init(&world, 8 << 20);
 	for (uint32_t i = 0; i < REQUESTS_MAX; i++)
-		world.requests[i] = request_for(i, 1);
+		world.requests[i] = fake_request(i, 1);
 	assert_int_equal(cache_get_many(world.cache, world.requests, REQUESTS_MAX), 0);
 	for (uint32_t i = 0; i < REQUESTS_MAX; i++)
 		assert_good(&world.requests[i]);
@@ -112,7 +96,7 @@ bounds_the_pieces_of_one_request(void **state)
 	assert_int_equal(atomic_load(&world.fake->iov_max), 256);
 	assert_int_equal(device_stats(&world.fake->device).reads, 3);
 	release_all(&world, REQUESTS_MAX);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -123,7 +107,7 @@ reads_only_what_is_missing(void **state)
 	(void)state;
 	init(&world, 8 << 20);
 	for (uint32_t i = 0; i < 4; i++)
-		world.requests[i] = request_for(10 * i, 1);
+		world.requests[i] = fake_request(10 * i, 1);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 2), 0);
 	release_all(&world, 2);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 4), 0);
@@ -133,7 +117,7 @@ reads_only_what_is_missing(void **state)
 	assert_int_equal(device_stats(&world.fake->device).reads, 4);
 	release_all(&world, 4);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 0), 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -144,13 +128,13 @@ answers_the_same_question_twice_with_one_read(void **state)
 	(void)state;
 	init(&world, 8 << 20);
 	for (uint32_t i = 0; i < 3; i++)
-		world.requests[i] = request_for(9, 1);
+		world.requests[i] = fake_request(9, 1);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 3), 0);
 	assert_ptr_equal(world.requests[0].buffer, world.requests[1].buffer);
 	assert_ptr_equal(world.requests[0].buffer, world.requests[2].buffer);
 	assert_int_equal(device_stats(&world.fake->device).reads, 1);
 	release_all(&world, 3);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -160,15 +144,15 @@ answers_two_stamps_at_one_address(void **state)
 
 	(void)state;
 	init(&world, 8 << 20);
-	world.requests[0] = request_for(9, 1);
-	world.requests[1] = request_for(9, 1);
+	world.requests[0] = fake_request(9, 1);
+	world.requests[1] = fake_request(9, 1);
 	world.requests[1].stamp++;
 	assert_int_equal(cache_get_many(world.cache, world.requests, 2), 0);
 	assert_good(&world.requests[0]);
 	assert_good(&world.requests[1]);
 	assert_ptr_not_equal(world.requests[0].buffer, world.requests[1].buffer);
 	release_all(&world, 2);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -180,7 +164,7 @@ caches_nothing_that_does_not_verify(void **state)
 	init(&world, 8 << 20);
 	world.fake->data[11 * BLOCK_BYTES + 99] ^= 1;
 	for (uint32_t i = 0; i < 3; i++)
-		world.requests[i] = request_for(10 + i, 1);
+		world.requests[i] = fake_request(10 + i, 1);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 3), COP_ECHECKSUM);
 	assert_non_null(strstr(err_text(), "block 11"));
 	assert_good(&world.requests[0]);
@@ -194,7 +178,7 @@ caches_nothing_that_does_not_verify(void **state)
 	world.fake->data[11 * BLOCK_BYTES + 99] ^= 1;
 	assert_int_equal(cache_get(world.cache, &world.requests[1]), 0);
 	cache_release(world.cache, world.requests[1].buffer);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* One bad block in a request of many costs that block only. */
@@ -208,7 +192,7 @@ confines_an_unreadable_block(void **state)
 	world.fake->bad_op = DEVICE_READ;
 	world.fake->bad_addr = 13;
 	for (uint32_t i = 0; i < 8; i++)
-		world.requests[i] = request_for(10 + i, 1);
+		world.requests[i] = fake_request(10 + i, 1);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 8), COP_EIO);
 	assert_non_null(strstr(err_text(), "block 13"));
 	for (uint32_t i = 0; i < 8; i++) {
@@ -219,7 +203,7 @@ confines_an_unreadable_block(void **state)
 	}
 	assert_false(is_resident(&world, 13));
 	release_all(&world, 8);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -229,15 +213,15 @@ reports_an_address_past_the_device(void **state)
 
 	(void)state;
 	init(&world, 8 << 20);
-	world.requests[0] = request_for(DEVICE_BLOCKS - 1, 1);
-	world.requests[1] = request_for(DEVICE_BLOCKS, 1);
-	world.requests[2] = request_for(UINT64_MAX, 1);
+	world.requests[0] = fake_request(DEVICE_BLOCKS - 1, 1);
+	world.requests[1] = fake_request(DEVICE_BLOCKS, 1);
+	world.requests[2] = fake_request(UINT64_MAX, 1);
 	assert_int_equal(cache_get_many(world.cache, world.requests, 3), COP_EINVAL);
 	assert_good(&world.requests[0]);
 	assert_int_equal(world.requests[1].result, COP_EINVAL);
 	assert_int_equal(world.requests[2].result, COP_EINVAL);
 	release_all(&world, 3);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* A verifier that knows where a good copy is. */
@@ -262,14 +246,14 @@ lets_the_verifier_put_a_good_copy_in_place(void **state)
 	for (uint32_t i = 0; i < 4; i++)
 		fake_fill(12 + i, world.fake->data + (1000 + i) * BLOCK_BYTES);
 	world.fake->data[13 * BLOCK_BYTES] ^= 1;
-	world.requests[0] = request_for(12, 4);
+	world.requests[0] = fake_request(12, 4);
 	world.requests[0].verify = fetch_copy;
 	world.requests[0].context = &world;
 	assert_int_equal(cache_get(world.cache, &world.requests[0]), 0);
 	assert_good(&world.requests[0]);
 	assert_true(is_resident(&world, 12));
 	release_all(&world, 1);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static int
@@ -293,9 +277,9 @@ asks_every_verifier_for_itself(void **state)
 	(void)state;
 	init(&world, 8 << 20);
 	world.fake->data[9 * BLOCK_BYTES] ^= 1;
-	world.requests[0] = request_for(9, 1);
+	world.requests[0] = fake_request(9, 1);
 	world.requests[0].verify = accept_all;
-	world.requests[1] = request_for(9, 1);
+	world.requests[1] = fake_request(9, 1);
 	assert_int_equal(cache_get(world.cache, &world.requests[0]), 0);
 
 	/* Pinned, it stays what is found; the other reader has a reading of its own. */
@@ -317,7 +301,7 @@ asks_every_verifier_for_itself(void **state)
 	cache_release(world.cache, seen);
 	cache_release(world.cache, world.requests[1].buffer);
 	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -327,16 +311,16 @@ trusts_the_device_where_nobody_verifies(void **state)
 
 	(void)state;
 	init(&world, 8 << 20);
-	world.requests[0] = request_for(9, 1);
+	world.requests[0] = fake_request(9, 1);
 	world.requests[0].verify = NULL;
 	assert_int_equal(cache_get(world.cache, &world.requests[0]), 0);
 	release_all(&world, 1);
 	world.fake->bad_op = DEVICE_READ;
 	world.fake->bad_addr = 10;
-	world.requests[0] = request_for(10, 1);
+	world.requests[0] = fake_request(10, 1);
 	world.requests[0].verify = NULL;
 	assert_int_equal(cache_get(world.cache, &world.requests[0]), COP_EIO);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -351,7 +335,7 @@ fails_for_want_of_memory_with_nothing_cached(void **state)
 	init(&world, 8 << 20);
 	do {
 		for (uint32_t i = 0; i < COUNT; i++)
-			world.requests[i] = request_for(3 * i, 1);
+			world.requests[i] = fake_request(3 * i, 1);
 		alloc_fail_from(++nth);
 		err = cache_get_many(world.cache, world.requests, COUNT);
 		alloc_fail_nth(0);
@@ -363,15 +347,15 @@ fails_for_want_of_memory_with_nothing_cached(void **state)
 		assert_int_equal(cache_stats(world.cache).bytes, 0);
 	} while (err);
 	assert_true(nth > 6);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 
 	init(&world, 8 << 20);
-	world.requests[0] = request_for(5, 1);
+	world.requests[0] = fake_request(5, 1);
 	alloc_fail_from(1);
 	err = cache_get(world.cache, &world.requests[0]);
 	alloc_fail_nth(0);
 	assert_int_equal(err, COP_ENOMEM);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* ---- Threads ------------------------------------------------------------------------------------
@@ -436,7 +420,7 @@ shares_one_read_among_all_who_ask(void **state)
 	init(&world, 8 << 20);
 	fake_hold(world.fake, true);
 	for (uint32_t i = 0; i < GETTERS; i++) {
-		world.requests[i] = request_for(9, 1);
+		world.requests[i] = fake_request(9, 1);
 		start(&getters[i], world.cache, &world.requests[i], 1);
 	}
 	fake_await_queued(world.fake, 1);
@@ -451,7 +435,7 @@ shares_one_read_among_all_who_ask(void **state)
 	}
 	assert_int_equal(device_stats(&world.fake->device).reads, 1);
 	release_all(&world, GETTERS);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -466,7 +450,7 @@ hands_the_error_to_all_who_ask(void **state)
 	world.fake->data[9 * BLOCK_BYTES] ^= 1;
 	fake_hold(world.fake, true);
 	for (uint32_t i = 0; i < GETTERS; i++) {
-		world.requests[i] = request_for(9, 1);
+		world.requests[i] = fake_request(9, 1);
 		start(&getters[i], world.cache, &world.requests[i], 1);
 	}
 	fake_await_queued(world.fake, 1);
@@ -479,7 +463,7 @@ hands_the_error_to_all_who_ask(void **state)
 	}
 	assert_int_equal(device_stats(&world.fake->device).reads, 1);
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* What is inserted or dropped while it is read goes its way; the reader gets what it asked for. */
@@ -494,7 +478,7 @@ finishes_a_load_whose_place_was_taken(void **state)
 	assert_int_equal(cache_reserve(world.cache, 1, 1), 0);
 	fake_hold(world.fake, true);
 	for (uint32_t i = 0; i < 2; i++) {
-		world.requests[i] = request_for(9 + 10 * i, 1);
+		world.requests[i] = fake_request(9 + 10 * i, 1);
 		start(&getters[i], world.cache, &world.requests[i], 1);
 	}
 	fake_await_queued(world.fake, 2);
@@ -511,7 +495,7 @@ finishes_a_load_whose_place_was_taken(void **state)
 	release_all(&world, 2);
 	cache_shrink(world.cache);
 	assert_int_equal(cache_stats(world.cache).bytes, cache__pool_bytes(1));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -528,7 +512,7 @@ does_not_deadlock_when_calls_overlap(void **state)
 			for (uint32_t i = 0; i < COUNT; i++) {
 				uint32_t turned = g % 2 ? i : COUNT - 1 - i;
 
-				world.requests[g * COUNT + i] = request_for(4 * (turned + g), 4);
+				world.requests[g * COUNT + i] = fake_request(4 * (turned + g), 4);
 			}
 		}
 		for (uint32_t g = 0; g < GETTERS; g++)
@@ -542,7 +526,7 @@ does_not_deadlock_when_calls_overlap(void **state)
 		assert_int_equal(cache_stats(world.cache).bytes, 0);
 	}
 	assert_int_equal(device_stats(&world.fake->device).reads > 0, 1);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* ---- Everything at once -------------------------------------------------------------------------
@@ -564,7 +548,7 @@ stress_read(struct stress *stress, struct rng *rng)
 	size_t count = rng_below(rng, ARRAY_COUNT(requests)) + 1;
 
 	for (size_t i = 0; i < count; i++)
-		requests[i] = request_for(4 * rng_below(rng, STRESS_SPREAD), 4);
+		requests[i] = fake_request(4 * rng_below(rng, STRESS_SPREAD), 4);
 	if (cache_get_many(stress->cache, requests, count) != 0)
 		atomic_fetch_add(stress->wrong, 1);
 	for (size_t i = 0; i < count; i++) {
@@ -640,7 +624,7 @@ serves_four_threads_at_once(void **state)
 	assert_int_equal(cache_stats(world.cache).dirty_bytes, 0);
 	cache_shrink(world.cache);
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 int

@@ -28,25 +28,9 @@ init(struct world *world, uint64_t limit_bytes)
 }
 
 static void
-fini(struct world *world)
-{
-	cache_assert_sound(world->cache);
-	cache_free(world->cache);
-	fake_free(world->fake);
-}
-
-static struct cache_request
-request_for(uint64_t addr, uint32_t blocks)
-{
-	return (struct cache_request){
-		.addr = addr, .stamp = addr + 7, .blocks = blocks, .verify = fake_verify
-	};
-}
-
-static void
 load(struct world *world, uint64_t addr, uint32_t blocks)
 {
-	struct cache_request request = request_for(addr, blocks);
+	struct cache_request request = fake_request(addr, blocks);
 
 	assert_int_equal(cache_get(world->cache, &request), 0);
 	cache_release(world->cache, request.buffer);
@@ -85,7 +69,7 @@ finds_what_was_read_and_verified(void **state)
 	assert_int_equal(alloc_count(), allocations);
 	assert_int_equal(lock_count(), locks);
 	assert_int_equal(cache_stats(world.cache).hits, hits + 1);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static int
@@ -112,7 +96,7 @@ finds_nothing_of_another_stamp_verifier_or_length(void **state)
 	assert_false(is_found(&world, 9, 16, accept_all));
 	assert_false(is_found(&world, 12, 19, fake_verify));
 	assert_true(is_found(&world, 9, 16, fake_verify));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* Nobody has verified what is inserted; its bytes may still be on their way. */
@@ -130,7 +114,7 @@ finds_nothing_dirty(void **state)
 	assert_false(is_found(&world, 9, 16, fake_verify));
 	cache_clean(world.cache, buffer);
 	assert_false(is_found(&world, 9, 16, NULL));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -148,7 +132,7 @@ finds_nothing_that_was_evicted_or_dropped(void **state)
 	cache_shrink(world.cache);
 	assert_false(is_found(&world, 10, 17, fake_verify));
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* What somebody looks at keeps its bytes, and its memory counts, until he has left. */
@@ -173,7 +157,7 @@ keeps_the_bytes_until_the_epoch_is_left(void **state)
 	epoch_leave(cache_epoch(world.cache), slot);
 	assert_true(epoch_collect(cache_epoch(world.cache)));
 	assert_int_equal(cache_stats(world.cache).bytes, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -192,7 +176,7 @@ counts_memory_of_others_and_evicts_for_it(void **state)
 	assert_true(cache_charge(world.cache, LIMIT - CHARGE));
 	assert_int_equal(cache_stats(world.cache).bytes, LIMIT);
 	cache_uncharge(world.cache, LIMIT);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 /* ---- Threads ------------------------------------------------------------------------------------
@@ -244,7 +228,7 @@ looks_beside_evictions(void **state)
 	/* Each thread may insist on one more than fits. */
 	assert_true(cache_stats(world.cache).bytes_max <= (128 + THREADS) * cache__pool_bytes(1));
 	assert_true(cache_stats(world.cache).evictions > 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 int

@@ -27,14 +27,6 @@ init(struct world *world)
 	assert_int_equal(cache_create(&world->fake->device, 8 << 20, &world->cache), 0);
 }
 
-static void
-fini(struct world *world)
-{
-	cache_assert_sound(world->cache);
-	cache_free(world->cache);
-	fake_free(world->fake);
-}
-
 /* A dirty buffer whose every byte is `byte`. */
 static struct buffer *
 insert(struct world *world, uint64_t addr, uint64_t addr2, uint32_t blocks, uint8_t byte)
@@ -95,7 +87,7 @@ writes_both_copies_and_calls_back_once(void **state)
 	assert_ptr_equal(synced.buffer, buffer);
 	assert_true(is_written(&world, 100, 4, 0x11));
 	assert_true(is_written(&world, 2000, 4, 0x11));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -112,7 +104,7 @@ writes_one_copy_where_there_is_no_second(void **state)
 	assert_int_equal(synced.calls, 1);
 	assert_int_equal(device_stats(&world.fake->device).writes, 1);
 	assert_true(is_written(&world, 7, 1, 0x22));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -134,7 +126,7 @@ calls_back_with_the_error_of_either_copy(void **state)
 		fake_drain(world.fake);
 		assert_int_equal(synced.calls, 1);
 		assert_int_equal(synced.result, COP_EIO);
-		fini(&world);
+		fake_free_with(world.fake, world.cache);
 	}
 }
 
@@ -155,7 +147,7 @@ submits_nothing_without_memory(void **state)
 	assert_int_equal(err, COP_ENOMEM);
 	assert_int_equal(device_stats(&world.fake->device).writes, 0);
 	assert_int_equal(synced.calls, 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -179,7 +171,7 @@ merges_neighbours_into_one_write(void **state)
 	assert_true(is_written(&world, 501, 4, 0x44));
 	assert_true(is_written(&world, 600, 1, 0x55));
 	assert_int_equal(device_stats(&world.fake->device).writes, 4);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -199,7 +191,7 @@ keeps_64_writes_in_flight_and_no_more(void **state)
 	}
 	assert_int_equal(world.fake->queued_max, 64);
 	assert_true(atomic_load(&world.fake->submits) <= COUNT_MAX / 8); /* many with one call */
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -216,7 +208,7 @@ writes_a_long_run_of_neighbours_whole(void **state)
 		assert_true(is_written(&world, 10 + i, 1, (uint8_t)(i * 7)));
 		assert_true(is_written(&world, 1000 + i, 1, (uint8_t)(i * 7)));
 	}
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -238,7 +230,7 @@ reports_the_error_of_any_write_and_writes_the_rest(void **state)
 	world.fake->bad_addr = UINT64_MAX;
 	assert_int_equal(cache_sync_all(world.cache, world.buffers, world.count), 0);
 	assert_true(is_written(&world, 301, 1, 150));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -256,7 +248,7 @@ writes_back_without_any_memory(void **state)
 	alloc_fail_nth(0);
 	assert_int_equal(err, 0);
 	assert_true(is_written(&world, 2 * 99 + 1, 1, 99));
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 static void
@@ -268,7 +260,7 @@ has_nothing_to_do_for_no_buffers(void **state)
 	init(&world);
 	assert_int_equal(cache_sync_all(world.cache, NULL, 0), 0);
 	assert_int_equal(atomic_load(&world.fake->submits), 0);
-	fini(&world);
+	fake_free_with(world.fake, world.cache);
 }
 
 int
