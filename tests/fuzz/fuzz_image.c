@@ -5,32 +5,12 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/image.h"
 
-#include <stdlib.h>
-
 enum { SEEDS = 4, SEED_PATCHES = 3, PATCH_BYTES = 13 };
-
-static struct image_base *base;
-
-static void
-free_base(void)
-{
-	image_base_free(base);
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	struct sim_medium *medium = NULL;
-
-	if (!base) {
-		if (image_base_create(&base) != 0)
-			abort();
-		atexit(free_base);
-	}
-	if (image_make(base, data, bytes, &medium) != 0)
-		return 0;
-	image_try(medium);
-	sim_free(medium);
+	image_fuzz(image_base_create, image_try, data, bytes);
 	return 0;
 }
 

@@ -8,8 +8,6 @@
 #include "fuzz/fuzz.h"
 #include "fuzz/image.h"
 
-#include <stdlib.h>
-
 enum {
 	SEEDS = 8,
 	SEED_PATCHES = 3,
@@ -19,29 +17,17 @@ enum {
 	JOURNAL_BLOCKS = 20, /* about as many, they come first */
 };
 
-static struct image_base *base;
-
 static void
-free_base(void)
+try_both(struct sim_medium *medium)
 {
-	image_base_free(base);
+	image_try(medium);
+	image_try_accepting_loss(medium);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	struct sim_medium *medium = NULL;
-
-	if (!base) {
-		if (image_base_create_crashed(&base) != 0)
-			abort();
-		atexit(free_base);
-	}
-	if (image_make(base, data, bytes, &medium) != 0)
-		return 0;
-	image_try(medium);
-	image_try_accepting_loss(medium);
-	sim_free(medium);
+	image_fuzz(image_base_create_crashed, try_both, data, bytes);
 	return 0;
 }
 

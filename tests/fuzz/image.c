@@ -116,7 +116,7 @@ find_superblock(struct image_base *base)
 		base->superblock.journal_blocks);
 }
 
-/* Learns what a base's medium holds; frees the base where its making, `err`, or that has failed. */
+/* Learns what a base's medium holds. */
 static int
 finish(struct image_base *base, int err, struct image_base **out_base)
 {
@@ -125,7 +125,8 @@ finish(struct image_base *base, int err, struct image_base **out_base)
 	if (!err)
 		err = find_used(base);
 	if (err) {
-		image_base_free(base);
+		sim_free(base->medium);
+		free(base);
 		return err;
 	}
 	*out_base = base;
@@ -166,17 +167,9 @@ image_base_create_crashed(struct image_base **out_base)
 	return finish(base, 0, out_base);
 }
 
-void
-image_base_free(struct image_base *base)
-{
-	if (!base)
-		return;
-	sim_free(base->medium);
-	free(base);
-}
-
-uint32_t
-image_block_count(const struct image_base *base)
+/* Blocks in use that patches can name. */
+static uint32_t
+block_count(const struct image_base *base)
 {
 	return 1 + base->used_count;
 }
@@ -195,7 +188,7 @@ struct patching {
 static int
 load_block(struct patching *patching, uint32_t number, uint8_t block[BLOCK_BYTES])
 {
-	number %= image_block_count(patching->base);
+	number %= block_count(patching->base);
 	if (number > 0)
 		return sim_peek(patching->medium, patching->base->used[number - 1], block);
 	memcpy(block, patching->superblock, BLOCK_BYTES);
@@ -205,7 +198,7 @@ load_block(struct patching *patching, uint32_t number, uint8_t block[BLOCK_BYTES
 static int
 store_block(struct patching *patching, uint32_t number, const uint8_t block[BLOCK_BYTES])
 {
-	number %= image_block_count(patching->base);
+	number %= block_count(patching->base);
 	if (number > 0)
 		return sim_poke(patching->medium, patching->base->used[number - 1], block);
 	memcpy(patching->superblock, block, BLOCK_BYTES);
@@ -239,7 +232,7 @@ apply_patch(struct patching *patching, struct reader *input)
 	}
 	if (!err)
 		err = store_block(patching, number, block);
-	number %= image_block_count(patching->base);
+	number %= block_count(patching->base);
 	if (!err && number > 0 && !(length & PATCH_LEAVE))
 		patching->touched[patching->touched_count++] = patching->base->used[number - 1];
 	return err;
@@ -371,8 +364,9 @@ patch(struct patching *patching, const uint8_t *input, size_t bytes)
 	return err;
 }
 
-int
-image_make(const struct image_base *base, const uint8_t *input, size_t bytes,
+/* A clone of the volume with the patches applied. */
+static int
+make(const struct image_base *base, const uint8_t *input, size_t bytes,
 	struct sim_medium **out_medium)
 {
 	struct patching *patching = must_alloc(sizeof *patching);
@@ -495,4 +489,21 @@ image_try_accepting_loss(struct sim_medium *medium)
 	volume_close(volume);
 	device_close(dev);
 	walk(medium, false, SEED + 3);
+}
+
+/* ---- One input ------------------------------------------------------------------------------- */
+
+void
+image_fuzz(int (*create)(struct image_base **out_base), void (*try)(struct sim_medium *medium),
+	const uint8_t *input, size_t bytes)
+{
+	static struct image_base *base; /* one of a process, made once for millions of inputs */
+	struct sim_medium *medium = NULL;
+
+	if (!base && create(&base) != 0)
+		abort();
+	if (make(base, input, bytes, &medium) != 0)
+		return;
+	try(medium);
+	sim_free(medium);
 }

@@ -28,14 +28,13 @@ MUST_CHECK int image_base_create(struct image_base **out_base);
 
 /* One that crashed, with a journal to replay; the blocks of its journal come first. */
 MUST_CHECK int image_base_create_crashed(struct image_base **out_base);
-void image_base_free(struct image_base *base);
 
-/* A clone of it with the patches applied. */
-MUST_CHECK int image_make(const struct image_base *base, const uint8_t *input, size_t bytes,
-	struct sim_medium **out_medium);
-
-/* Blocks in use that patches can name. */
-uint32_t image_block_count(const struct image_base *base);
+/*
+ * One input: hands `try` a clone of the volume with the patches applied. The volume is made by the
+ * first call, and is the same for all calls of a process.
+ */
+void image_fuzz(int (*create)(struct image_base **out_base), void (*try)(struct sim_medium *medium),
+	const uint8_t *input, size_t bytes);
 
 /* Opens, checks, walks and changes the volume; whatever is there, this comes back. */
 void image_try(struct sim_medium *medium);
