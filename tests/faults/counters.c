@@ -15,6 +15,7 @@
 
 #include "base/num.h"
 #include "object/open.h"
+#include "support/sources.h"
 #include "support/world.h"
 
 #include <pthread.h>
@@ -176,13 +177,6 @@ flushes_expected(const char *name)
 	return 0;
 }
 
-static int64_t
-clock_ns(void *context)
-{
-	(void)context;
-	return 1000;
-}
-
 static void
 open_stage(struct stage *stage, struct sim_medium *base, struct sim_medium **out_medium)
 {
@@ -192,7 +186,7 @@ open_stage(struct stage *stage, struct sim_medium *base, struct sim_medium **out
 	must(sim_clone(base, out_medium));
 	must(sim_open(*out_medium, 0, &stage->dev));
 	stage->open_options = (struct cop_open_options)COP_INIT(stage->open_options);
-	stage->open_options.clock_ns = clock_ns;
+	stage->open_options.clock_ns = sources_clock;
 	must(cop_open_on(stage->dev, &stage->open_options, &stage->volume));
 	prime(stage->volume);
 	must(cop_root(stage->volume, NULL, &stage->objects[ROOT]));

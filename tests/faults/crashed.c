@@ -3,21 +3,13 @@
 #include "base/num.h"
 #include "coppice.h"
 #include "object/open.h"
+#include "support/die.h"
 #include "support/must.h"
 #include "support/op.h"
 #include "support/world.h"
 #include "volume/volume.h"
 
 enum { SEED = 61, STEP_NS = 1000 };
-
-static void
-must(int err, const char *what)
-{
-	if (!err)
-		return;
-	printf("crashed: %s: %s\n", what, cop_error_text());
-	exit(EXIT_FAILURE);
-}
 
 /* ---- What is done ---------------------------------------------------------------------------- */
 

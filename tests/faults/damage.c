@@ -24,6 +24,7 @@
 #include "coppice.h"
 #include "crash/workload.h"
 #include "space/geometry.h"
+#include "support/die.h"
 #include "support/must.h"
 #include "support/world.h"
 #include "volume/volume.h"
@@ -75,15 +76,6 @@ static size_t used_count;
 static uint64_t damages;
 static uint64_t violations;
 static uint64_t unnoticed; /* check found nothing, and nothing could be seen */
-
-static void
-must(int err, const char *what)
-{
-	if (!err)
-		return;
-	printf("damage: %s: %s\n", what, cop_error_text());
-	exit(EXIT_FAILURE);
-}
 
 /* ---- The volume ----------------------------------------------------------------------------- */
 

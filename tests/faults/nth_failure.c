@@ -22,9 +22,11 @@
 #include "check/check.h"
 #include "object/open.h"
 #include "support/alloc.h"
+#include "support/die.h"
 #include "support/must.h"
 #include "support/op.h"
 #include "support/snapshot.h"
+#include "support/sources.h"
 #include "support/world.h"
 
 #include <errno.h>
@@ -64,30 +66,7 @@ complain(
 	failures++;
 }
 
-static void
-must(int err, const char *what)
-{
-	if (!err)
-		return;
-	printf("not ok: %s: %s\n", what, cop_error_text());
-	exit(EXIT_FAILURE);
-}
-
 /* ---- The volume ----------------------------------------------------------------------------- */
-
-static int
-random_bytes(void *context, void *buffer, size_t bytes)
-{
-	rng_bytes(context, buffer, bytes);
-	return 0;
-}
-
-static int64_t
-clock_ns(void *context)
-{
-	(void)context;
-	return 1000;
-}
 
 static void
 run(struct op_runner *runner, const struct op *op)
@@ -262,8 +241,8 @@ open_volume(struct try *try)
 
 	rng_seed(&try->rng, SEED + 1);
 	options.cache_bytes = COP_CACHE_BYTES_MIN;
-	options.random = random_bytes;
-	options.clock_ns = clock_ns;
+	options.random = sources_random;
+	options.clock_ns = sources_clock;
 	options.context = &try->rng;
 	stage->open_options = options;
 	must(cop_open_on(stage->dev, &options, &stage->volume), "open");

@@ -26,8 +26,10 @@
 #include "object/extent_format.h"
 #include "object/open.h"
 #include "support/alloc.h"
+#include "support/die.h"
 #include "support/must.h"
 #include "support/op.h"
+#include "support/sources.h"
 #include "support/world.h"
 #include "volume/volume.h"
 
@@ -52,15 +54,6 @@ static const struct snapshot *
 whole(void)
 {
 	return crashed.points[crashed.point_count - 1];
-}
-
-static void
-must(int err, const char *what)
-{
-	if (!err)
-		return;
-	printf("recovery: %s: %s\n", what, cop_error_text());
-	exit(EXIT_FAILURE);
 }
 
 static bool
@@ -244,13 +237,6 @@ copy_to_memory(struct attempt *attempt)
 	}
 }
 
-static int
-random_bytes(void *context, void *buffer, size_t bytes)
-{
-	rng_bytes(context, buffer, bytes);
-	return 0;
-}
-
 static bool
 open_in_memory(struct attempt *attempt, bool *out_struck, char why[WHY_BYTES])
 {
@@ -262,7 +248,7 @@ open_in_memory(struct attempt *attempt, bool *out_struck, char why[WHY_BYTES])
 	rng_seed(&rng, SEED_OPEN);
 	copy_to_memory(attempt);
 	options.cache_bytes = COP_CACHE_BYTES_MIN;
-	options.random = random_bytes;
+	options.random = sources_random;
 	options.context = &rng;
 	options.read_only = attempt->read_only;
 	for (int again = 0; good && again < 2; again++) {

@@ -19,8 +19,8 @@
 
 #include "base/num.h"
 #include "base/random.h"
+#include "support/die.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,17 +68,6 @@ struct world {
 	uint64_t refused; /* overwrites */
 	uint64_t changed; /* on a full volume */
 };
-
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vprintf(format, args);
-	va_end(args);
-	(void)printf(": %s\n", cop_error_text());
-	exit(1);
-}
 
 static int64_t
 clock_ns(void *context)

@@ -12,9 +12,9 @@
 #include "base/num.h"
 #include "base/random.h"
 #include "object/open.h"
+#include "support/die.h"
 #include "support/world.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,24 +58,6 @@ struct laps {
 	uint64_t checks;
 	uint64_t undone; /* changes that a cut took back */
 };
-
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vprintf(format, args);
-	va_end(args);
-	(void)printf(": %s\n", cop_error_text());
-	exit(1);
-}
-
-static void
-must(int err, const char *what)
-{
-	if (err)
-		die("%s", what);
-}
 
 static void
 name_of(size_t index, char out[static 16])

@@ -1,4 +1,5 @@
 #include "base/random.h"
+#include "support/sources.h"
 #include "world.h"
 
 #include <fcntl.h>
@@ -194,26 +195,11 @@ finds_data_in_every_place(void **state)
 	}
 }
 
-/* Time and random numbers, the same in every try. */
-static int
-random_bytes(void *context, void *buffer, size_t bytes)
-{
-	rng_bytes(context, buffer, bytes);
-	return 0;
-}
-
-static int64_t
-clock_ns(void *context)
-{
-	(void)context;
-	return 1;
-}
-
 static int
 format_medium(struct sim_medium *medium, uint64_t seed)
 {
 	struct cop_format_options options = COP_INIT(options);
-	struct cop_sources sources = { .random = random_bytes, .clock_ns = clock_ns };
+	struct cop_sources sources = { .random = sources_random, .clock_ns = sources_clock };
 	struct device *dev;
 	struct rng rng;
 	int err;
