@@ -3,7 +3,10 @@
 #include "object/content_internal.h"
 #include "object/pages_internal.h"
 
-enum { SEEK_EXTENTS_MAX = 64 }; /* looked at in one go */
+enum {
+	SEEK_EXTENTS_MAX = 64,  /* looked at in one go */
+	SEEK_EXTENTS_FIRST = 4, /* at first, when seeking: mostly one of them is it */
+};
 
 /* The record, and the extents from a block on, at one moment. */
 struct outlook {
@@ -13,12 +16,12 @@ struct outlook {
 };
 
 static int
-look(struct cop_object *object, uint64_t block, struct outlook *outlook)
+look(struct cop_object *object, uint64_t block, size_t max, struct outlook *outlook)
 {
 	struct gather gather = {
 		.first = block,
 		.end = CONTENT_BLOCKS_MAX,
-		.max = SEEK_EXTENTS_MAX,
+		.max = max,
 	};
 	int err;
 
@@ -35,15 +38,15 @@ look(struct cop_object *object, uint64_t block, struct outlook *outlook)
 }
 
 static int
-look_stably(
-	struct operation *op, struct cop_object *object, uint64_t block, struct outlook *outlook)
+look_stably(struct operation *op, struct cop_object *object, uint64_t block, size_t max,
+	struct outlook *outlook)
 {
 	struct reading reading;
 	int err;
 
 	reading_begin(&reading, op, object);
 	do
-		err = look(object, block, outlook);
+		err = look(object, block, max, outlook);
 	while (reading_again(&reading, err));
 	return err;
 }
@@ -128,7 +131,7 @@ map_offset(struct operation *op, struct cop_object *object, uint64_t offset,
 	struct cop_extent *out_extent)
 {
 	struct outlook outlook = { .extents = { 0 } };
-	int err = look_stably(op, object, offset / BLOCK_BYTES, &outlook);
+	int err = look_stably(op, object, offset / BLOCK_BYTES, SEEK_EXTENTS_MAX, &outlook);
 
 	if (err == 0 && offset >= outlook.loaded.record.length)
 		err = fail_past_end(object, offset);
@@ -198,12 +201,13 @@ seek(struct operation *op, struct cop_object *object, uint64_t offset, bool want
 {
 	struct outlook outlook = { .extents = { 0 } };
 	uint64_t block = offset / BLOCK_BYTES;
+	size_t max = SEEK_EXTENTS_FIRST;
 	uint64_t length;
 	bool found = false;
 	int err;
 
 	do {
-		err = look_stably(op, object, block, &outlook);
+		err = look_stably(op, object, block, max, &outlook);
 		if (err)
 			goto out;
 		length = outlook.loaded.record.length;
@@ -216,6 +220,7 @@ seek(struct operation *op, struct cop_object *object, uint64_t offset, bool want
 			goto out;
 		}
 		found = seek_in(&outlook, want_data, &block);
+		max = SEEK_EXTENTS_MAX;
 	} while (!found && outlook.more);
 
 	if (want_data && (!found || block * BLOCK_BYTES >= length))
