@@ -24,6 +24,10 @@ enum {
 	ROUNDS_OPS = 12000,
 	ROUNDS_CUT_ONE_IN = 600, /* operations, and the next ones */
 	ROUNDS_CUT = 3,
+	JOBS_EVERY = 8, /* of those that are random */
+	JOBS_OBJECTS = 2,
+	JOBS_BLOCKS = 320, /* of each object, every one an extent: more than a step frees */
+	JOBS_OPS = 60,
 };
 
 /* ---- The fixture ---------------------------------------------------------------------------- */
@@ -523,7 +527,10 @@ workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
 
 /* ---- Workloads ------------------------------------------------------------------------------ */
 
-enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS, ROUNDS };
+/* Objects of many extents, whose removal takes several steps; then they are settled. */
+enum { JOBS_MAKING = JOBS_OBJECTS * (1 + JOBS_BLOCKS) + 1 };
+
+enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS, ROUNDS, JOBS };
 
 struct workload {
 	enum workload_kind kind;
@@ -533,7 +540,7 @@ struct workload {
 	struct op ops[2 * SHAPE_OPS_MAX + 2];
 	size_t count;
 
-	/* Random, laps, rounds. */
+	/* All others. */
 	struct rng rng;
 	bool is_full;    /* most of the volume is taken before anything else */
 	bool is_settled; /* checkpoints where others have syncs */
@@ -595,6 +602,10 @@ workload_create(const char *name, uint64_t seed, struct workload **out_workload)
 		rng_seed(&workload->rng, seed * UINT64_C(1000039) + a);
 		rng_seed(&workload->cut_rng, seed * UINT64_C(1000081) + a);
 		workload->count = ROUNDS_OPS;
+	} else if (sscanf(name, "jobs.%" SCNu64, &a) == 1) {
+		workload->kind = JOBS;
+		rng_seed(&workload->rng, seed * UINT64_C(1000099) + a);
+		workload->count = JOBS_MAKING + JOBS_OPS;
 	} else {
 		free(workload);
 		return fail(COP_EINVAL, "no such workload: %s", name);
@@ -659,6 +670,59 @@ draw_round_cut(struct workload *workload)
 		workload->cuts = ROUNDS_CUT;
 }
 
+static void
+draw_job_object(size_t index, struct op *out_op)
+{
+	size_t object = index / (1 + JOBS_BLOCKS);
+	size_t block = index % (1 + JOBS_BLOCKS);
+
+	if (object == JOBS_OBJECTS) {
+		*out_op = (struct op){ .type = OP_SETTLE };
+		return;
+	}
+	if (block == 0)
+		*out_op = (struct op)CREATE(COP_FILE, "", index);
+	else
+		*out_op = (struct op)WRITE("", (block - 1) * 8192, 4096, index);
+	snprintf(out_op->path, sizeof out_op->path, "/many%zu", object);
+}
+
+/* All of it, or much of it, by one of the calls that leave the rest to a job. */
+static void
+draw_removal(struct rng *rng, struct op *out_op)
+{
+	static const struct op removals[] = {
+		UNLINK(""),
+		LENGTH("", 0),
+		LENGTH("", 30 * 8192),
+		PUNCH("", 100, 250 * 8192),
+		RENAME("/inline", "", 0),
+		{ .type = OP_HOLD },
+	};
+	char path[16];
+
+	*out_op = removals[rng_below(rng, ARRAY_COUNT(removals))];
+	snprintf(path, sizeof path, "/many%d", (int)rng_below(rng, JOBS_OBJECTS));
+	snprintf(out_op->type == OP_RENAME ? out_op->path2 : out_op->path, sizeof out_op->path,
+		"%s", path);
+}
+
+/* Step by step, with syncs, and other changes among them, some to what is being removed. */
+static void
+draw_job_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_op)
+{
+	uint64_t what = rng_below(rng, 10);
+
+	if (index == 0 || what == 0)
+		draw_removal(rng, out_op);
+	else if (what < 5)
+		*out_op = (struct op){ .type = OP_POLL };
+	else if (what < 8)
+		*out_op = (struct op){ .type = OP_SYNC };
+	else
+		workload_draw(rng, model, out_op);
+}
+
 /*
  * Free space gets scarce, piece by piece until no more is given: what replay allocates comes close
  * to what the journal names.
@@ -684,6 +748,10 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 		draw_lap_op(&workload->rng, model, index, out_op);
 	else if (workload->kind == ROUNDS)
 		draw_round_op(&workload->rng, model, index, out_op);
+	else if (workload->kind == JOBS && index < JOBS_MAKING)
+		draw_job_object(index, out_op);
+	else if (workload->kind == JOBS)
+		draw_job_op(&workload->rng, model, index - JOBS_MAKING, out_op);
 	else if (workload->is_full && index < FILL_OPS)
 		draw_filling(index, out_op);
 	else
@@ -706,6 +774,8 @@ workload_is_cut(const struct workload *workload)
 {
 	if (workload->kind == ROUNDS)
 		return workload->cuts > 0;
+	if (workload->kind == JOBS)
+		return workload->done > JOBS_MAKING;
 	return workload->kind != LAPS || workload->done % LAPS_WINDOW < LAPS_CUT;
 }
 
@@ -726,7 +796,8 @@ workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
 		snprintf(out, out_bytes, "pair.%" PRIu64 ".%" PRIu64 ".%" PRIu64, pair / 2 / SHAPES,
 			pair / 2 % SHAPES, pair % 2);
 	else if (number / RANDOM_EVERY % LAPS_EVERY > 0)
-		snprintf(out, out_bytes, "random.%" PRIu64, number);
+		snprintf(out, out_bytes, "%s.%" PRIu64,
+			number / RANDOM_EVERY % JOBS_EVERY == 1 ? "jobs" : "random", number);
 	else
 		snprintf(out, out_bytes, "%s.%" PRIu64,
 			number / RANDOM_EVERY / LAPS_EVERY % ROUNDS_EVERY == 0 ? "rounds" : "laps",

@@ -14,6 +14,7 @@
  *   laps.N         thousands of small ones, each synced: the journal goes round; few are cut
  *   rounds.N       thousands that fill long batches: the journal goes round a hundred times; cuts
  *                  are drawn from all of it
+ *   jobs.N         two objects of many extents, removed, cut and punched by jobs, step by step
  */
 
 #include "support/oracle.h"
