@@ -6,7 +6,8 @@
  *   crash [--seconds N] [--states N] [--wraps N] [--seed S] [--jobs N] [--violations N]
  *         [--workload W] [--kind KIND] [--fault FAULT] [--late] [--replay 'SCENARIO']
  *
- * KIND is random, settled, laps or rounds, and a FAULT strikes every random or settled workload.
+ * KIND is random, settled, laps, rounds or jobs, and a FAULT strikes every random or settled
+ * workload.
  *
  * It ends when that many seconds have passed, or when that many distinct states were seen and the
  * journals have gone round that often; having fallen short of it is an error. The last line is `N
@@ -140,16 +141,16 @@ plan(const struct settings *settings, const char *kind, uint64_t number,
 	scenario->is_late = settings->is_late;
 	if ((strncmp(scenario->workload, "random.", 7) != 0 &&
 		    strncmp(scenario->workload, "settled.", 8) != 0) ||
-		settings->workload || settings->is_late)
+		settings->workload)
 		return;
 	rng_seed(&rng, settings->seed ^ number);
 	scenario->fault = faults[rng_below(&rng, ARRAY_COUNT(faults))];
 	if (settings->fault)
 		scenario->fault = settings->fault;
-	if (scenario->fault == FAULT_NONE) {
-		scenario->is_late = rng_below(&rng, 2) == 0;
+	if (rng_below(&rng, 3) == 0)
+		scenario->is_late = true;
+	if (scenario->fault == FAULT_NONE)
 		return;
-	}
 	scenario->fault_call =
 		1 +
 		rng_below(&rng, scenario->fault == FAULT_FAIL_FLUSH ? FAULT_FLUSHES : FAULT_CALLS);

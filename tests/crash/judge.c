@@ -15,8 +15,8 @@ enum {
 	FOLLOW_UPS = 20,
 	FOLLOWED_FIRST = 4,
 	FOLLOWED_EVERY = 16,
-	SECOND_PART = 10, /* of the budget of a first cut */
-	SECOND_CUTS_MAX = 2,
+	DEEPER_PART = 10, /* of the budget of a cut, for one that is deeper */
+	THIRD_ONE_IN = 4, /* second cuts */
 };
 
 /*
@@ -25,8 +25,8 @@ enum {
  */
 #define SUPERBLOCK_CLASSES (1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY)
 
-/* Seeds of the openings of one medium, which must differ. */
-enum { SEED_RECOVERY = 23, SEED_SECOND = 24 };
+/* Of the openings of one medium, which must differ: by the depth of the cut before. */
+enum { SEED_RECOVERY = 23 };
 
 enum { SALT_CHECK = 1, LATEST = 4 };
 
@@ -39,6 +39,8 @@ struct judge_memory {
 	size_t next;
 };
 
+enum second_place { IN_RECOVERY, AFTER_RECOVERY, SECOND_PLACES };
+
 /* A cut of recovery or of what came after it. */
 struct second_cut {
 	struct sim_medium *medium; /* owned */
@@ -50,7 +52,8 @@ struct second_cut {
 /* All states of one cut. */
 struct judging {
 	const struct judgement *what;
-	uint64_t new_states; /* found by recovery so far */
+	uint64_t new_states;      /* found by recovery so far */
+	struct snapshot *matched; /* owned: what was found to be right last, or NULL */
 
 	/* Of the state at hand. */
 	struct snapshot *expected; /* owned: what an earlier run saw that read the same, or NULL */
@@ -58,8 +61,9 @@ struct judging {
 	size_t promised;           /* state of it that a sync has made durable */
 	bool has_flushed; /* the opening for writing has made durable what it is going to read */
 	uint64_t calls;   /* since then */
-	struct second_cut second[SECOND_CUTS_MAX];
-	size_t second_count;
+	bool is_opening;
+	uint64_t calls_of[SECOND_PLACES];
+	struct second_cut second[SECOND_PLACES];
 	struct rng second_rng; /* which of them are cut */
 	struct rng rng;        /* what is done after recovery: the same in a replay */
 };
@@ -181,57 +185,42 @@ check_crashed(struct judging *judging, struct sim_medium *medium, struct enumera
 	return false;
 }
 
-/* The state that was found, `first` or a later one; false: none of them. */
-static bool
+/* The model as it was found, after operation `first` or a later one; NULL: after none of them. */
+static struct oracle *
 match_state(struct judging *judging, size_t first, const struct snapshot *found,
-	struct enumerate_run *run, size_t *out_state)
+	struct enumerate_run *run)
 {
+	const struct judgement *what = judging->what;
+	struct oracle *model = NULL;
 	char newest[256] = "";
 	char why[256] = "";
 
-	for (size_t state = judging->what->last + 1; state-- > first;) {
-		if (judging->what->scenario->is_late &&
-			late_matches(judging->what->history, first, state, found)) {
-			*out_state = state;
-			return true;
-		}
-		if (snapshot_matches(found, oracle_snapshot(judging->what->history->models[state]),
-			    judging->what->allow, why, sizeof why)) {
-			*out_state = state;
-			return true;
-		}
+	for (size_t state = what->last + 1; state-- > first;) {
+		if (what->is_late &&
+			late_matches(what->history, first, state, found, what->allow, &model))
+			return model;
+		if (snapshot_matches(found, oracle_snapshot(what->history->models[state]),
+			    what->allow, why, sizeof why))
+			return oracle_copy(what->history->models[state]);
 		if (state == judging->what->last)
 			snprintf(newest, sizeof newest, "%s", why);
 	}
 	enumerate_blame(run, "no state from %zu to %zu: %s; and %s", first, judging->what->last,
 		why, newest);
-	return false;
+	return NULL;
 }
 
-static bool
-find_state(struct judging *judging, size_t first, struct world *world, struct enumerate_run *run,
-	size_t *out_state)
-{
-	struct snapshot *found = NULL;
-	bool sound;
-
-	if (snapshot_of_volume(world->volume, &found) != 0) {
-		enumerate_blame(run, "reading the volume: %s", cop_error_text());
-		return false;
-	}
-	sound = match_state(judging, first, found, run, out_state);
-	snapshot_free(found);
-	return sound;
-}
-
-/* Keeps a few of the changing calls since the power came back, each with the same chance. */
+/*
+ * Keeps one of the changing calls of the recovery, and one of those after it, each with the same
+ * chance.
+ */
 static void
 before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 {
 	struct judging *judging = context;
 	const struct judgement *what = judging->what;
+	enum second_place place = judging->is_opening ? IN_RECOVERY : AFTER_RECOVERY;
 	struct second_cut *cut;
-	uint64_t place;
 
 	/* Before that nothing was read that decides what is recovered. */
 	if (!judging->has_flushed) {
@@ -240,15 +229,13 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 	}
 	if (what->keeps_power && judging->promised == 0)
 		return;
-	place = judging->calls++;
+	judging->calls++;
+	judging->calls_of[place]++;
 	if (what->is_replay) {
-		if (judging->calls != what->scenario->cut2)
+		if (judging->calls != what->scenario->again[what->depth].cut)
 			return;
-		place = 0;
-	} else if (place >= SECOND_CUTS_MAX) {
-		place = rng_below(&judging->second_rng, judging->calls);
-		if (place >= SECOND_CUTS_MAX)
-			return;
+	} else if (rng_below(&judging->second_rng, judging->calls_of[place]) > 0) {
+		return;
 	}
 	(void)call;
 	cut = &judging->second[place];
@@ -258,7 +245,6 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 	cut->first = judging->promised;
 	if (sim_clone(medium, &cut->medium) != 0)
 		must_have(NULL);
-	judging->second_count = max_u64(judging->second_count, place + 1);
 }
 
 static uint32_t
@@ -345,7 +331,8 @@ report_second(void *context, const char *script, const char *text)
 	const struct judging *judging = context;
 	struct scenario *scenario = judging->what->scenario;
 
-	snprintf(scenario->script2, sizeof scenario->script2, "%s", script);
+	snprintf(scenario->again[judging->what->depth - 1].script, ENUMERATE_TEXT_BYTES, "%s",
+		script);
 	count_violation(judging->what, text);
 }
 
@@ -358,9 +345,10 @@ judge_second_cut(struct judging *first, const struct second_cut *cut, struct enu
 	struct judgement what = *first->what;
 	struct judging second = { .what = &what };
 	struct enumerate_result result = { 0 };
+	const uint64_t part = what.depth == 0 ? DEEPER_PART : DEEPER_PART * DEEPER_PART;
 	struct enumerate_options options = {
-		.runs_max = trial->runs_max / SECOND_PART,
-		.samples = trial->samples / SECOND_PART,
+		.runs_max = trial->runs_max / part,
+		.samples = trial->samples / part,
 		.seed = cut->call,
 		.seen = trial->seen,
 		.judge = judge,
@@ -373,16 +361,18 @@ judge_second_cut(struct judging *first, const struct second_cut *cut, struct enu
 	what.history = &first->after;
 	what.first = cut->first;
 	what.last = min_u64(cut->last, first->after.count - 1);
-	what.goes_no_deeper = true;
+	what.is_late = false;
 	what.keeps_power = false;
-	scenario->cut2 = cut->call;
-	snprintf(given, sizeof given, "%s", scenario->script2);
+	scenario->again[what.depth].cut = cut->call;
+	snprintf(given, sizeof given, "%s", scenario->again[what.depth].script);
+	what.depth++;
 	if (what.is_replay && given[0])
 		err = enumerate_replay(cut->medium, &options, given, &result);
 	else
 		err = enumerate_states(cut->medium, &options, &result);
+	snapshot_free(second.matched);
 	if (err)
-		enumerate_blame(run, "second cut: %s", cop_error_text());
+		enumerate_blame(run, "cut %" PRIu32 ": %s", what.depth + 1, cop_error_text());
 	atomic_fetch_add(&trial->tally->runs, result.runs);
 	atomic_fetch_add(&trial->tally->second_cuts, 1);
 }
@@ -390,18 +380,38 @@ judge_second_cut(struct judging *first, const struct second_cut *cut, struct enu
 static void
 judge_second_cuts(struct judging *judging, struct enumerate_run *run)
 {
+	const uint32_t depth = judging->what->depth;
 	struct scenario *scenario = judging->what->scenario;
+	char *script = depth == 0 ? scenario->script : scenario->again[depth - 1].script;
 	bool is_replay = judging->what->is_replay;
 
 	if (!is_replay)
-		snprintf(scenario->script, sizeof scenario->script, "%s", enumerate_script(run));
-	for (size_t i = 0; i < judging->second_count; i++)
-		judge_second_cut(judging, &judging->second[i], run);
-	if (!is_replay) {
-		scenario->cut2 = 0;
-		scenario->script[0] = 0;
-		scenario->script2[0] = 0;
+		snprintf(script, ENUMERATE_TEXT_BYTES, "%s", enumerate_script(run));
+	for (int place = 0; place < SECOND_PLACES; place++) {
+		if (judging->second[place].medium)
+			judge_second_cut(judging, &judging->second[place], run);
 	}
+	if (!is_replay) {
+		script[0] = 0;
+		scenario->again[depth].cut = 0;
+		scenario->again[depth].script[0] = 0;
+	}
+}
+
+static bool
+has_write_fault(const struct scenario *scenario)
+{
+	return scenario->fault == FAULT_LOSE || scenario->fault == FAULT_MISDIRECT;
+}
+
+/* Of the second cuts some get a third one, in the recovery from it. */
+static bool
+is_cut_again(const struct judgement *what)
+{
+	if (has_write_fault(what->scenario) || what->depth == SCENARIO_AGAIN)
+		return false;
+	return what->depth == 0 || what->is_replay ||
+	       what->scenario->again[0].cut % THIRD_ONE_IN == 0;
 }
 
 /*
@@ -413,82 +423,88 @@ is_followed(struct judging *judging)
 {
 	uint64_t number = judging->new_states++;
 
-	return judging->what->is_replay || number < FOLLOWED_FIRST || number % FOLLOWED_EVERY == 0;
-}
-
-/* What was written late, the model does not know exactly: nothing is done on it. */
-static bool
-is_gone_on_with(struct judging *judging)
-{
-	return !judging->what->goes_no_deeper && !judging->what->scenario->is_late &&
-	       is_followed(judging);
+	if (judging->what->depth > 0)
+		return is_cut_again(judging->what) && (number == 0 || judging->what->is_replay);
+	if (judging->what->is_replay)
+		return true;
+	return number < FOLLOWED_FIRST || number % FOLLOWED_EVERY == 0;
 }
 
 /* An earlier run has read the same: false if that says all. */
 static bool
 is_to_be_opened(struct judging *judging, struct enumerate_run *run, bool *out_sound)
 {
-	size_t state;
+	*out_sound = judging->expected == judging->matched;
+	if (!*out_sound) {
+		struct oracle *model =
+			match_state(judging, judging->what->first, judging->expected, run);
 
-	*out_sound = match_state(judging, judging->what->first, judging->expected, run, &state);
-	return enumerate_settle(run) && *out_sound && is_gone_on_with(judging);
+		*out_sound = model;
+		oracle_free(model);
+	}
+	if (*out_sound && judging->expected != judging->matched) {
+		snapshot_free(judging->matched);
+		judging->matched = snapshot_ref(judging->expected);
+	}
+	return enumerate_settle(run) && *out_sound && is_followed(judging);
 }
 
-/* Reads all of the volume, and keeps what it shows for later runs unless it was known. */
-static bool
+/*
+ * Reads all of the volume, and keeps what it shows for later runs unless it was known. The model
+ * that it agrees with, or NULL.
+ */
+static struct oracle *
 look_around(struct judging *judging, struct world *world, struct sim_medium *medium,
-	struct enumerate_run *run, size_t *out_state)
+	struct enumerate_run *run)
 {
 	struct judge_memory *memory = judging->what->options->memory;
 	struct snapshot *found = NULL;
+	struct oracle *model = NULL;
 	char why[256];
-	bool sound = snapshot_of_volume(world->volume, &found) == 0;
 
-	if (!sound) {
+	if (snapshot_of_volume(world->volume, &found) != 0) {
 		enumerate_blame(run, "reading the volume: %s", cop_error_text());
-		return false;
+		return NULL;
 	}
 	if (judging->expected &&
-		!snapshot_matches(found, judging->expected, UINT32_MAX, why, sizeof why)) {
+		!snapshot_matches(found, judging->expected, UINT32_MAX, why, sizeof why))
 		enumerate_blame(run, "a run that read the same showed something else: %s", why);
-		sound = false;
-	}
-	sound = sound && match_state(judging, judging->what->first, found, run, out_state);
+	else
+		model = match_state(judging, judging->what->first, found, run);
 	if (remembers(judging) && !judging->expected)
 		recall_keep(memory->sights, medium, share(memory, found));
 	else
 		snapshot_free(found);
-	return sound;
+	return model;
 }
 
 static bool
 judge_open_volume(struct judging *judging, struct world *world, struct sim_medium *medium,
 	struct enumerate_run *run)
 {
-	size_t state = 0;
-	bool sound = look_around(judging, world, medium, run, &state);
+	struct oracle *model = look_around(judging, world, medium, run);
+	bool sound = model;
 	bool goes_on = judging->expected != NULL;
 
 	sim_set_listener(medium, NULL, NULL);
 	if (!goes_on)
 		goes_on = (enumerate_settle(run) || judging->what->is_replay) && sound &&
-			  is_gone_on_with(judging);
+			  is_followed(judging);
 	if (!sound || !goes_on) {
+		oracle_free(model);
 		world_abandon(world);
 		return sound;
 	}
-	history_push(&judging->after, oracle_copy(judging->what->history->models[state]));
-	oracle_forget_held(history_newest(&judging->after));
+	history_push(&judging->after, model);
+	oracle_forget_held(model);
+	if (judging->what->depth > 0) {
+		world_abandon(world);
+		return true;
+	}
 	if (go_on(judging, world, run))
 		return ends_well(judging, world, medium, run);
 	world_abandon(world);
 	return false;
-}
-
-static bool
-has_write_fault(const struct scenario *scenario)
-{
-	return scenario->fault == FAULT_LOSE || scenario->fault == FAULT_MISDIRECT;
 }
 
 /* The damage has cost durable work, and writing was refused: what is left, from the newest
@@ -498,18 +514,23 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 	const struct world_options *options, struct enumerate_run *run)
 {
 	struct world_options reading = *options;
+	struct snapshot *found = NULL;
+	struct oracle *model = NULL;
 	struct world world;
-	size_t state;
-	bool sound;
 
 	reading.read_only = true;
 	if (world_open(&world, medium, &reading) != 0) {
 		enumerate_blame(run, "opening for reading: %s", cop_error_text());
 		return false;
 	}
-	sound = find_state(judging, judging->what->history->first, &world, run, &state);
+	if (snapshot_of_volume(world.volume, &found) == 0)
+		model = match_state(judging, judging->what->history->first, found, run);
+	else
+		enumerate_blame(run, "reading the volume: %s", cop_error_text());
+	snapshot_free(found);
+	oracle_free(model);
 	world_abandon(&world);
-	return sound;
+	return model;
 }
 
 /* Opens it, goes on with it, and cuts the power again. */
@@ -517,18 +538,20 @@ static bool
 judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run)
 {
 	struct world_options options = {
-		.seed = judging->what->goes_no_deeper ? SEED_SECOND : SEED_RECOVERY,
+		.seed = SEED_RECOVERY + judging->what->depth,
 		.now_ns = judging->what->now_ns + STEP_NS,
 	};
 	struct world world;
 	bool sound;
 	int err;
 
-	if (!judging->what->goes_no_deeper && !has_write_fault(judging->what->scenario))
+	if (is_cut_again(judging->what))
 		sim_set_hook(medium, before_second_call, judging);
 	if (remembers(judging) && !judging->expected)
 		recall_listen(judging->what->options->memory->sights, medium, options.seed);
+	judging->is_opening = true;
 	err = world_open(&world, medium, &options);
+	judging->is_opening = false;
 	if (err)
 		sim_set_listener(medium, NULL, NULL);
 	if (err_is_damage(err) && judging->what->may_refuse) {
@@ -560,21 +583,21 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	judging->promised = 0;
 	judging->has_flushed = false;
 	judging->calls = 0;
-	judging->second_count = 0;
+	memset(judging->calls_of, 0, sizeof judging->calls_of);
 	memset(judging->second, 0, sizeof judging->second);
 	rng_seed(&judging->rng, judging->what->scenario->seed + judging->what->first);
 	rng_seed(&judging->second_rng, judging->what->first);
 	if (!check_crashed(judging, medium, run))
 		return false;
 	if (remembers(judging))
-		judging->expected = recall_find(memory->sights, medium,
-			judging->what->goes_no_deeper ? SEED_SECOND : SEED_RECOVERY);
+		judging->expected =
+			recall_find(memory->sights, medium, SEED_RECOVERY + judging->what->depth);
 	if (judging->expected)
 		(void)snapshot_ref(judging->expected);
 	if (!judging->expected || is_to_be_opened(judging, run, &sound))
 		sound = judge_by_opening(judging, medium, run);
-	for (size_t i = 0; i < SECOND_CUTS_MAX; i++)
-		sim_free(judging->second[i].medium);
+	for (int place = 0; place < SECOND_PLACES; place++)
+		sim_free(judging->second[place].medium);
 	history_fini(&judging->after);
 	snapshot_free(judging->expected);
 	return sound;
@@ -616,6 +639,7 @@ judge_medium(const struct judgement *judgement, struct sim_medium *medium)
 		err = enumerate_replay(medium, &options, given, &result);
 	else
 		err = enumerate_states(medium, &options, &result);
+	snapshot_free(judging.matched);
 	if (err)
 		return err;
 	atomic_fetch_add(&trial->tally->runs, result.runs);

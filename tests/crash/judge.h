@@ -7,7 +7,8 @@
  *
  * It must be as the model was after some operation from `first` to `last`; `check` must find
  * nothing; and twenty more operations, a sync and another check must go well on it. Of the changing
- * calls that recovery and those operations make, some are cut as well (depth 2).
+ * calls that recovery and those operations make, some are cut as well, and of the recovery from
+ * that some again.
  */
 
 #include "crash/history.h"
@@ -34,7 +35,8 @@ struct judgement {
 	uint32_t allowed_classes; /* bits of problems that check may find */
 	bool hits_allocation;     /* groups may be closed, maybe all of them */
 	bool may_refuse; /* damage may have lost what was durable: then it opens only to be read */
-	bool goes_no_deeper;
+	uint32_t depth;  /* cuts before this one, in the workload or after it */
+	bool is_late;    /* writes went through pages; see late.h */
 
 	/* The newest checkpoint was destroyed: what is the newest now had its predecessor
 	 * overwritten, rightly. So check finds that one damaged. */

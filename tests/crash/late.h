@@ -14,8 +14,12 @@
 
 #include "crash/history.h"
 
-/* Does `found` show what may be there after `state` operations, of which `first` are durable? */
-bool late_matches(
-	const struct history *history, size_t first, size_t state, const struct snapshot *found);
+/*
+ * Does `found` show what may be there after `state` operations, of which `first` are durable? Then
+ * the model gets to be as it was found, for what is done next; to be freed. What is unreadable
+ * counts as a difference unless its kind is in `allow`.
+ */
+bool late_matches(const struct history *history, size_t first, size_t state,
+	const struct snapshot *found, uint32_t allow, struct oracle **out_model);
 
 #endif

@@ -43,9 +43,10 @@ scenario_print(const struct scenario *scenario, char out[SCENARIO_TEXT_BYTES])
 	if (scenario->script[0])
 		used += snprintf(out + used, SCENARIO_TEXT_BYTES - (size_t)used, " script=%s",
 			scenario->script);
-	if (scenario->cut2)
-		snprintf(out + used, SCENARIO_TEXT_BYTES - (size_t)used,
-			" cut2=%" PRIu64 " script2=%s", scenario->cut2, scenario->script2);
+	for (int i = 0; i < SCENARIO_AGAIN && scenario->again[i].cut; i++)
+		used += snprintf(out + used, SCENARIO_TEXT_BYTES - (size_t)used,
+			" cut%d=%" PRIu64 " script%d=%s", i + 2, scenario->again[i].cut, i + 2,
+			scenario->again[i].script);
 }
 
 /* "name:1:2" into the number of the name and two numbers. */
@@ -61,6 +62,28 @@ parse_choice(const char *text, const char *const *names, size_t count, uint32_t 
 		*out_choice = (uint32_t)i;
 		return sscanf(text + bytes, ":%" SCNu64 ":%" SCNu64, &numbers[0], &numbers[1]) >=
 		       (i > 0);
+	}
+	return false;
+}
+
+/* "cut2=3", "script3=0.1" */
+static bool
+parse_again(const char *field, const char *value, struct scenario *scenario)
+{
+	char name[16];
+
+	for (int i = 0; i < SCENARIO_AGAIN; i++) {
+		snprintf(name, sizeof name, "cut%d=", i + 2);
+		if (strncmp(field, name, strlen(name)) == 0) {
+			scenario->again[i].cut = strtoull(value, NULL, 10);
+			return true;
+		}
+		snprintf(name, sizeof name, "script%d=", i + 2);
+		if (strncmp(field, name, strlen(name)) == 0) {
+			snprintf(scenario->again[i].script, sizeof scenario->again[i].script, "%s",
+				value);
+			return true;
+		}
 	}
 	return false;
 }
@@ -82,12 +105,10 @@ parse_field(const char *field, struct scenario *scenario)
 		scenario->is_late = strtoull(value, NULL, 10) != 0;
 	else if (strncmp(field, "cut=", 4) == 0)
 		scenario->cut = strtoull(value, NULL, 10);
-	else if (strncmp(field, "cut2=", 5) == 0)
-		scenario->cut2 = strtoull(value, NULL, 10);
+	else if (parse_again(field, value, scenario))
+		return true;
 	else if (strncmp(field, "script=", 7) == 0)
 		snprintf(scenario->script, sizeof scenario->script, "%s", value);
-	else if (strncmp(field, "script2=", 8) == 0)
-		snprintf(scenario->script2, sizeof scenario->script2, "%s", value);
 	else if (strncmp(field, "fault=", 6) == 0 &&
 		 parse_choice(value, fault_name, ARRAY_COUNT(fault_name), &choice, numbers)) {
 		scenario->fault = choice;

@@ -21,6 +21,7 @@
  *                      kill:0         only the process ended, the power stayed
  *   script           which versions of sectors survived, in the order in which recovery asked
  *   cut2, script2    the same for a second cut, during recovery and the operations after it
+ *   cut3, script3    and for a third one, during the recovery from that
  */
 
 #include "base/err.h"
@@ -37,6 +38,7 @@ enum scenario_fault {
 	FAULT_FAIL_WRITE,
 	FAULT_FAIL_FLUSH,
 };
+enum { SCENARIO_AGAIN = 2 }; /* cuts after the first */
 enum scenario_probe { PROBE_NONE, PROBE_FLIP, PROBE_FALLBACK, PROBE_KILL };
 
 struct scenario {
@@ -51,11 +53,13 @@ struct scenario {
 	uint64_t probe_addr;
 	uint32_t probe_bit;
 	char script[ENUMERATE_TEXT_BYTES]; /* empty: every script */
-	uint64_t cut2;                     /* 0: none */
-	char script2[ENUMERATE_TEXT_BYTES];
+	struct {
+		uint64_t cut; /* 0: none */
+		char script[ENUMERATE_TEXT_BYTES];
+	} again[SCENARIO_AGAIN];
 };
 
-enum { SCENARIO_TEXT_BYTES = 2 * ENUMERATE_TEXT_BYTES + 512 };
+enum { SCENARIO_TEXT_BYTES = (1 + SCENARIO_AGAIN) * ENUMERATE_TEXT_BYTES + 512 };
 
 void scenario_print(const struct scenario *scenario, char out[SCENARIO_TEXT_BYTES]);
 

@@ -241,6 +241,7 @@ judgement_of(struct trial *trial, const struct cut *cut)
 		.history = &trial->history,
 		.first = cut->first,
 		.last = cut->last,
+		.is_late = trial->scenario.is_late,
 		.now_ns = trial->options->base->now_ns + LATER_NS,
 	};
 }
@@ -377,8 +378,7 @@ draw_probe(struct trial *trial)
 {
 	static const enum scenario_probe probes[] = { PROBE_FLIP, PROBE_FALLBACK, PROBE_KILL };
 
-	if (has_write_fault(trial) || trial->scenario.fault == FAULT_POWER ||
-		trial->scenario.is_late)
+	if (has_write_fault(trial) || trial->scenario.fault == FAULT_POWER)
 		return PROBE_NONE;
 	if (has_failure(trial))
 		return PROBE_KILL;

@@ -886,6 +886,37 @@ oracle_learn_id(struct oracle *oracle, const char *path, uint64_t id)
 	forget_snapshot(oracle);
 }
 
+static uint32_t
+find_id(const struct oracle *oracle, uint64_t id)
+{
+	for (uint32_t i = 0; i < oracle->count; i++) {
+		if (oracle->nodes[i] && oracle->nodes[i]->id == id)
+			return i;
+	}
+	return NO_NODE;
+}
+
+void
+oracle_take_content(
+	struct oracle *oracle, const struct oracle *from, const struct snapshot_entry *as)
+{
+	const struct node *source = from->nodes[find_id(from, as->id)];
+	struct node *node = own(oracle, find_id(oracle, as->id));
+
+	for (size_t i = 0; i < node->block_count; i++)
+		page_drop(node->blocks[i].page);
+	free(node->blocks);
+	node->blocks = copy_array(source->blocks, source->block_count, sizeof *node->blocks);
+	node->block_count = source->block_count;
+	node->block_capacity = source->block_count;
+	for (size_t i = 0; i < node->block_count; i++)
+		node->blocks[i].page->users++;
+	node->length = as->length;
+	node->modified_ns = as->modified_ns;
+	node->changed_ns = as->changed_ns;
+	forget_snapshot(oracle);
+}
+
 void
 oracle_forget_held(struct oracle *oracle)
 {

@@ -28,6 +28,13 @@ int oracle_apply(struct oracle *oracle, const struct op *op, int64_t now_ns);
 /* Tells the number that the volume gave to the object at `path`, which was just made. */
 void oracle_learn_id(struct oracle *oracle, const char *path, uint64_t id);
 
+/*
+ * Gives the object of `as`, with its length and times, the content that it has in `from`: what was
+ * written to it since is taken back.
+ */
+void oracle_take_content(
+	struct oracle *oracle, const struct oracle *from, const struct snapshot_entry *as);
+
 /* What the volume must look like; made once for each state. Borrowed, until the model changes. */
 const struct snapshot *oracle_snapshot(struct oracle *oracle);
 

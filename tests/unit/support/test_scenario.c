@@ -21,8 +21,7 @@ is_the_same_after_text(void **state)
 		.probe_addr = 977,
 		.probe_bit = 5,
 		.script = "0.1.2",
-		.cut2 = 3,
-		.script2 = "-",
+		.again = { { 3, "-" }, { 21, "1.0" } },
 	};
 	static struct scenario again;
 	char text[SCENARIO_TEXT_BYTES];
@@ -31,7 +30,7 @@ is_the_same_after_text(void **state)
 	scenario_print(&scenario, text);
 	assert_string_equal(text,
 		"workload=random.17 seed=99 fault=misdirect:12:1234 cut=40 probe=flip:977:5 "
-		"script=0.1.2 cut2=3 script2=-");
+		"script=0.1.2 cut2=3 script2=- cut3=21 script3=1.0");
 	assert_int_equal(scenario_parse(text, &again), 0);
 	assert_memory_equal(&again, &scenario, sizeof scenario);
 }
