@@ -171,6 +171,15 @@ try_dump(struct world *w, const struct cop_dump_options *options, struct page *p
 	return err;
 }
 
+static void
+refuses(struct world *w, const struct cop_dump_options *options, int err)
+{
+	struct page *page = page_new();
+
+	assert_int_equal(try_dump(w, options, page), err);
+	page_free(page);
+}
+
 static struct page *
 dump(struct world *w, const struct cop_dump_options *options)
 {
@@ -390,9 +399,7 @@ shows_what_is_left_of_a_dead_tree(void **state)
 
 	options.tree = COP_DUMP_DEAD;
 	options.number = 77;
-	page = page_new();
-	assert_int_equal(try_dump(w, &options, page), COP_ENOENT);
-	page_free(page);
+	refuses(w, &options, COP_ENOENT);
 	world_free(w);
 }
 
@@ -437,9 +444,7 @@ shows_what_lies_at_a_block(void **state)
 	page_free(page);
 
 	options.block = newest.blocks;
-	page = page_new();
-	assert_int_equal(try_dump(w, &options, page), COP_EINVAL);
-	page_free(page);
+	refuses(w, &options, COP_EINVAL);
 	world_free(w);
 }
 
@@ -472,12 +477,10 @@ shows_an_object_by_number_and_by_path(void **state)
 	assert_int_equal(count_of(page, "type", "xattr in extents"), 1);
 	page_free(page);
 	options.path = "/none";
-	page = page_new();
-	assert_int_equal(try_dump(w, &options, page), COP_ENOENT);
+	refuses(w, &options, COP_ENOENT);
 	options.path = NULL;
 	options.number = 123456;
-	assert_int_equal(try_dump(w, &options, page), COP_ENOENT);
-	page_free(page);
+	refuses(w, &options, COP_ENOENT);
 	world_free(w);
 }
 
@@ -527,9 +530,7 @@ shows_the_journal_batch_by_batch(void **state)
 
 	/* The checkpoint does not know the object yet. */
 	options.number = id;
-	page = page_new();
-	assert_int_equal(try_dump(w, &options, page), COP_ENOENT);
-	page_free(page);
+	refuses(w, &options, COP_ENOENT);
 	options.flags = COP_DUMP_REPLAY;
 	page = dump(w, &options);
 	assert_string_equal(text_at(page, "keys[0].name"), "late");

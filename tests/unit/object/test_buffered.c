@@ -12,15 +12,6 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static struct cop_stats
-stats_of(struct world *world)
-{
-	struct cop_stats stats = COP_INIT(stats);
-
-	must(cop_stats(world->volume, &stats));
-	return stats;
-}
-
 static void
 takes_nothing_from_the_device(void **state)
 {
@@ -40,9 +31,9 @@ takes_nothing_from_the_device(void **state)
 	world_bytes(1, bytes, MIB / 2);
 	file = world_file(&world);
 	must(cop_sync(world.volume));
-	before = stats_of(&world);
+	before = world_stats(&world);
 	must(cop_write(file, 777, bytes, MIB / 2 - 777, NULL));
-	after = stats_of(&world);
+	after = world_stats(&world);
 	assert_int_equal(after.device_writes, before.device_writes);
 	assert_int_equal(after.device_flushes, before.device_flushes);
 	assert_int_equal(after.transactions, before.transactions);
@@ -55,7 +46,7 @@ takes_nothing_from_the_device(void **state)
 	for (size_t i = 0; i < 777; i++)
 		assert_int_equal(found[i], 0);
 	assert_memory_equal(found + 777, bytes, got - 777);
-	assert_int_equal(stats_of(&world).device_reads, before.device_reads);
+	assert_int_equal(world_stats(&world).device_reads, before.device_reads);
 	cop_release(file);
 	world_fini(&world);
 	free(bytes);
@@ -119,7 +110,7 @@ stays_within_its_memory(void **state)
 	}
 	assert_true(most <= pages_max(world.volume) + 26);
 	assert_true(most * BLOCK_BYTES <= COP_CACHE_BYTES_MIN / 4);
-	assert_true(stats_of(&world).cache_bytes_max <= COP_CACHE_BYTES_MIN);
+	assert_true(world_stats(&world).cache_bytes_max <= COP_CACHE_BYTES_MIN);
 	for (size_t i = 0; i < ARRAY_COUNT(files); i++)
 		cop_release(files[i]);
 	world_fini(&world);

@@ -132,15 +132,6 @@ makes_a_checkpoint_when_one_is_due(void **state)
 
 /* ---- Counting -------------------------------------------------------------------------------- */
 
-static struct cop_stats
-stats_of(const struct world *world)
-{
-	struct cop_stats stats = COP_INIT(stats);
-
-	must(cop_stats(world->volume, &stats));
-	return stats;
-}
-
 static void
 counts_what_it_does_to_be_durable(void **state)
 {
@@ -158,11 +149,11 @@ counts_what_it_does_to_be_durable(void **state)
 	file = world_file(&world);
 	id = cop_id(file);
 	must(cop_sync(world.volume));
-	before = stats_of(&world);
+	before = world_stats(&world);
 	must(cop_write(file, 0, bytes, sizeof bytes, NULL));
 	must(cop_sync(world.volume));
 	must(cop_sync(world.volume)); /* there is nothing to do */
-	after = stats_of(&world);
+	after = world_stats(&world);
 	assert_int_equal(after.syncs, before.syncs + 1);
 	assert_int_equal(after.sync_flushes + after.sync_fua_writes,
 		before.sync_flushes + before.sync_fua_writes + 1);
@@ -174,20 +165,20 @@ counts_what_it_does_to_be_durable(void **state)
 	assert_int_equal(after.recoveries, 0);
 
 	must(cop_set_length(file, 0));
-	assert_true(stats_of(&world).freed_bytes >= after.freed_bytes + sizeof bytes);
+	assert_true(world_stats(&world).freed_bytes >= after.freed_bytes + sizeof bytes);
 	must(cop_write(file, 0, bytes, sizeof bytes, NULL));
 	must(cop_sync(world.volume));
 	cop_release(file);
 
 	world_reopen(&world, true);
-	after = stats_of(&world);
+	after = world_stats(&world);
 	assert_int_equal(after.recoveries, 1);
 	assert_true(after.replayed_transactions >= 3);
 	must(cop_get(world.root, id, &file));
 	must(cop_read(file, 0, bytes, 4096, &got));
-	assert_int_equal(stats_of(&world).data_read_bytes, 4096);
+	assert_int_equal(world_stats(&world).data_read_bytes, 4096);
 	must(cop_read(file, 0, bytes, 4096, &got)); /* cached */
-	assert_int_equal(stats_of(&world).data_read_bytes, 4096);
+	assert_int_equal(world_stats(&world).data_read_bytes, 4096);
 	cop_release(file);
 	world_fini(&world);
 }

@@ -11,15 +11,6 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static struct cop_stats
-stats_of(struct world *world)
-{
-	struct cop_stats stats = COP_INIT(stats);
-
-	must(cop_stats(world->volume, &stats));
-	return stats;
-}
-
 /* What a cut of the power now would leave at the least; the volume is gone. */
 static void
 cut_and_reopen(struct world *world)
@@ -73,16 +64,16 @@ makes_an_append_durable_by_one_write(void **state)
 	must(cop_write(file, 0, bytes, 4 * BLOCK_BYTES, NULL));
 	must(cop_sync_object(file));
 	for (uint64_t block = 4; block < 8; block++) {
-		struct cop_stats before = stats_of(&world);
+		struct cop_stats before = world_stats(&world);
 		struct cop_stats after;
 
 		must(cop_write(
 			file, block * BLOCK_BYTES, bytes + block * BLOCK_BYTES, BLOCK_BYTES, NULL));
-		after = stats_of(&world);
+		after = world_stats(&world);
 		assert_int_equal(after.device_writes, before.device_writes);
 		assert_int_equal(after.transactions, before.transactions);
 		must(cop_sync_object(file));
-		after = stats_of(&world);
+		after = world_stats(&world);
 		assert_int_equal(after.device_writes - before.device_writes + after.device_flushes -
 					 before.device_flushes,
 			1);
@@ -228,15 +219,6 @@ does_not_wait_for_slow_data_of_another(void **state)
 	free(bytes);
 }
 
-static uint64_t
-length_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr.length;
-}
-
 /* The data of others need not be there after the sync of one object; after a barrier it must. */
 static void
 puts_what_comes_before_a_barrier_first(void **state)
@@ -258,10 +240,10 @@ puts_what_comes_before_a_barrier_first(void **state)
 		late = world_file(&world);
 		must(cop_sync(world.volume));
 		must(cop_write(early, 0, bytes, sizeof bytes, NULL));
-		before = stats_of(&world);
+		before = world_stats(&world);
 		if (with_barrier)
 			must(cop_barrier(world.volume));
-		after = stats_of(&world);
+		after = world_stats(&world);
 		assert_int_equal(after.device_flushes, before.device_flushes);
 		must(cop_write(late, 0, bytes, 100, NULL));
 		must(cop_sync_object(late));
@@ -270,7 +252,7 @@ puts_what_comes_before_a_barrier_first(void **state)
 
 		cut_and_reopen(&world);
 		early = reopened(&world, id);
-		assert_int_equal(length_of(early), with_barrier ? sizeof bytes : 0);
+		assert_int_equal(world_attr(early).length, with_barrier ? sizeof bytes : 0);
 		if (with_barrier)
 			assert_holds(early, 0, bytes, sizeof bytes);
 		cop_release(early);

@@ -25,15 +25,6 @@ create(struct world *world, const char *name)
 	return file;
 }
 
-static uint64_t
-length_of(struct cop_object *file)
-{
-	struct cop_attr attr = COP_INIT(attr);
-
-	must(cop_stat(file, &attr));
-	return attr.length;
-}
-
 /* Files that grow side by side in small pieces lie in one row each. */
 static void
 lays_each_file_out_in_one_row(void **state)
@@ -472,7 +463,7 @@ stays_sound_with_many_threads(void **state)
 	for (size_t i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
 	for (size_t i = 0; i < FILES; i++) {
-		assert_true(length_of(files[i]) <= 220000);
+		assert_true(world_attr(files[i]).length <= 220000);
 		cop_release(files[i]);
 	}
 	world_fini(&world);

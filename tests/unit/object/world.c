@@ -203,6 +203,15 @@ world_expect(struct cop_object *file, uint64_t seed, uint64_t offset, size_t byt
 	free(got);
 }
 
+struct cop_stats
+world_stats(const struct world *world)
+{
+	struct cop_stats stats = COP_INIT(stats);
+
+	must(cop_stats(world->volume, &stats));
+	return stats;
+}
+
 uint64_t
 world_free_bytes(struct world *world)
 {

@@ -56,6 +56,8 @@ void world_write(struct cop_object *file, uint64_t seed, uint64_t offset, size_t
 /* Reads, and proves that they are the bytes of `seed`. */
 void world_expect(struct cop_object *file, uint64_t seed, uint64_t offset, size_t bytes);
 
+struct cop_stats world_stats(const struct world *world);
+
 uint64_t world_free_bytes(struct world *world);
 
 /* Calls that must succeed; a failure prints the library's text. */
