@@ -453,26 +453,16 @@ show_stale(struct journal_dump *journal)
 
 /* ---- All of it ------------------------------------------------------------------------------- */
 
-static struct journal_place
-tail_of(const struct superblock *sb)
-{
-	return (struct journal_place){
-		.position = sb->journal_tail,
-		.sequence = max_u64(sb->journal_sequence, 1), /* 0: the journal was never used */
-		.epoch = sb->epoch,
-	};
-}
-
 static int
 scan(struct journal_dump *journal)
 {
 	struct dump *dump = journal->dump;
-	struct journal_place newest = tail_of(&dump->newest);
+	struct journal_place newest = journal_tail_of(&dump->newest);
 	struct journal_place previous = { 0 };
 	int err;
 
 	if (dump->previous.generation != 0)
-		previous = tail_of(&dump->previous);
+		previous = journal_tail_of(&dump->previous);
 	err = journal_scan(dump->dev, &journal->region, &newest, &previous, &journal->chain);
 	if (err)
 		return err;

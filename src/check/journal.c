@@ -30,16 +30,6 @@ finding_at(const struct journal_check *journal)
 	return (struct finding){ .class_ = COP_PROBLEM_JOURNAL, .block = journal->block };
 }
 
-static struct journal_place
-tail_of(const struct superblock *sb)
-{
-	return (struct journal_place){
-		.position = sb->journal_tail,
-		.sequence = max_u64(sb->journal_sequence, 1), /* 0: the journal was never used */
-		.epoch = sb->epoch,
-	};
-}
-
 /* ---- What the superblocks say ---------------------------------------------------------------- */
 
 static void
@@ -299,13 +289,13 @@ static int
 scan(struct journal_check *journal)
 {
 	struct checker *checker = journal->checker;
-	struct journal_place newest = tail_of(&checker->sb);
+	struct journal_place newest = journal_tail_of(&checker->sb);
 	struct journal_place previous = { 0 };
 	struct finding finding = { .class_ = COP_PROBLEM_JOURNAL, .block = journal->region.addr };
 	int err;
 
 	if (checker->previous.generation != 0)
-		previous = tail_of(&checker->previous);
+		previous = journal_tail_of(&checker->previous);
 	err = journal_scan(checker->dev, &journal->region, &newest, &previous, &journal->chain);
 	if (err == 0 || err == COP_ENOMEM)
 		return err;

@@ -215,6 +215,16 @@ seen_at(const struct survey *survey, uint64_t position)
 
 /* ---- The chain ------------------------------------------------------------------------------- */
 
+struct journal_place
+journal_tail_of(const struct superblock *sb)
+{
+	return (struct journal_place){
+		.position = sb->journal_tail,
+		.sequence = max_u64(sb->journal_sequence, 1), /* 0: the journal was never used */
+		.epoch = sb->epoch,
+	};
+}
+
 void
 journal_chain_free(struct journal_chain *chain)
 {

@@ -22,6 +22,7 @@
 
 #include "device/device.h"
 #include "volume/journal_format.h"
+#include "volume/superblock_format.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,9 @@ struct journal_place {
 	uint64_t sequence; /* of the batch there, which may not exist yet */
 	uint64_t epoch;    /* that batches before it had */
 };
+
+/* Of what comes after the superblock's checkpoint. */
+struct journal_place journal_tail_of(const struct superblock *sb);
 
 struct journal_batch {
 	uint64_t position;

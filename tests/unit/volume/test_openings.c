@@ -58,16 +58,6 @@ compare(struct world *world, const struct model *model)
 		assert_int_equal(world_get(world, i), model->fill[i]);
 }
 
-static struct journal_place
-tail_of(const struct superblock *sb)
-{
-	return (struct journal_place){
-		.position = sb->journal_tail,
-		.sequence = sb->journal_sequence,
-		.epoch = sb->epoch,
-	};
-}
-
 /* The chain goes from the predecessor's tail through the newest tail to its end: nothing of it has
  * been overwritten. */
 static void
@@ -89,8 +79,8 @@ expect_whole_chain(struct world *world)
 	region.blocks = newest.journal_blocks;
 	assert_int_equal(region.blocks, JOURNAL_BLOCKS);
 	memcpy(region.uuid, newest.uuid, sizeof region.uuid);
-	from = tail_of(&newest);
-	before = tail_of(&previous);
+	from = journal_tail_of(&newest);
+	before = journal_tail_of(&previous);
 	assert_int_equal(journal_scan(world->dev, &region, &from, &before, &chain), 0);
 	assert_false(chain.is_damaged);
 	assert_true(chain.has_previous);
