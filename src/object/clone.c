@@ -120,8 +120,7 @@ int
 object_clone(struct cop_object *source, struct cop_object *target)
 {
 	struct cop_object *objects[2] = { source, target };
-	struct operation op;
-	uint32_t tries = 0;
+	struct operation op = { 0 };
 	int err = content_check_kind(source);
 
 	if (err == 0 && source->kind != COP_FILE)
@@ -130,17 +129,13 @@ object_clone(struct cop_object *source, struct cop_object *target)
 		err = fail(COP_EXDEV, "objects of two volumes");
 	if (err || source == target)
 		return err;
-	do {
-		err = change_begin(&op, source->volume, objects, 2);
-		if (err)
-			return err;
+	while (change_turn(&op, source->volume, objects, 2, &err)) {
 		/* What is dirty is cloned as well, and what it replaces is replaced first. */
 		err = writeback_object(&op, source, false);
 		if (err == 0)
 			err = writeback_object(&op, target, false);
 		if (err == 0)
 			err = clone_at_turn(&op, source, target);
-		change_end(&op);
-	} while (change_again(source->volume, err, &tries));
+	}
 	return err;
 }
