@@ -162,7 +162,7 @@ check_options(const struct cop_open_options *options)
 }
 
 static int
-open_below(struct cop_volume *volume, const struct cop_open_options *options)
+open_below(struct cop_volume *volume, const struct cop_open_options *options, uint64_t dirty_bytes)
 {
 	struct volume_options below = {
 		.read_only = options->read_only || device_is_read_only(volume->dev),
@@ -170,6 +170,7 @@ open_below(struct cop_volume *volume, const struct cop_open_options *options)
 		.accept_loss = options->accept_loss,
 		.cache_bytes =
 			options->cache_bytes == 0 ? cache_bytes_default : options->cache_bytes,
+		.dirty_bytes = dirty_bytes,
 		.random = options->random,
 		.clock_ns = options->clock_ns,
 		.context = options->context,
@@ -209,8 +210,8 @@ ensure_root(struct cop_volume *volume)
 }
 
 int
-cop_open_on(
-	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume)
+cop_open_tight_on(struct device *dev, const struct cop_open_options *options, uint64_t dirty_bytes,
+	struct cop_volume **out_volume)
 {
 	struct cop_open_options given;
 	struct cop_volume *volume = NULL;
@@ -225,7 +226,7 @@ cop_open_on(
 		return err;
 	volume->dev = dev;
 	volume->write_through = given.write_through;
-	err = open_below(volume, &given);
+	err = open_below(volume, &given, dirty_bytes);
 	if (err == 0)
 		err = ensure_root(volume);
 	if (err)
@@ -243,6 +244,13 @@ out:
 	if (volume)
 		free_handle(volume);
 	return err;
+}
+
+int
+cop_open_on(
+	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume)
+{
+	return cop_open_tight_on(dev, options, 0, out_volume);
 }
 
 int

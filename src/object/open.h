@@ -32,6 +32,13 @@ MUST_CHECK int cop_format_sourced_on(struct device *dev, const struct cop_format
 MUST_CHECK int cop_open_on(
 	struct device *dev, const struct cop_open_options *options, struct cop_volume **out_volume);
 
+/*
+ * For tests: as if there were memory for so many bytes of changed nodes and no more, so that
+ * checkpoints come early, also in the middle of a replay. 0: by the cache.
+ */
+MUST_CHECK int cop_open_tight_on(struct device *dev, const struct cop_open_options *options,
+	uint64_t dirty_bytes, struct cop_volume **out_volume);
+
 /* The floor below, for tests that plant what no call of coppice.h would write. Borrowed. */
 struct volume *open_volume_below(struct cop_volume *volume);
 

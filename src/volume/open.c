@@ -484,7 +484,8 @@ open_from(struct device *dev, const struct volume_options *options, bool from_pr
 	err = cache_create(dev, options->cache_bytes, &volume->cache);
 	if (err)
 		goto out;
-	volume->dirty_limit_bytes = options->cache_bytes / 4;
+	volume->dirty_limit_bytes =
+		options->dirty_bytes ? options->dirty_bytes : options->cache_bytes / 4;
 	err = open_newest(volume, from_previous, &recovery);
 	if (err == 0)
 		err = volume__recover(volume, &recovery);

@@ -467,7 +467,10 @@ replay_one(void *context, const struct journal_tx *tx)
 {
 	struct replay *replay = context;
 	struct volume *volume = replay->volume;
-	int err = volume__tx_replay(volume, tx);
+	int err = planted(PLANT_CLAIM_LATE) ? claim_runs(volume, tx) : 0;
+
+	if (err == 0)
+		err = volume__tx_replay(volume, tx);
 
 	/* A superblock after N was durable and is lost: it had the room that P's bitmaps keep. */
 	if (err == COP_ENOSPC && space_give_up_previous(volume->space)) {
@@ -545,7 +548,7 @@ replay(struct volume *volume, const struct recovery *recovery, const struct jour
 
 	if (!volume->options.read_only)
 		err = for_each_tx(volume, recovery, &hold);
-	if (err == 0)
+	if (err == 0 && !planted(PLANT_CLAIM_LATE))
 		err = for_each_tx(volume, recovery, &claim);
 	if (err == 0)
 		err = for_each_tx(volume, recovery, &again);

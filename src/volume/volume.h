@@ -46,6 +46,7 @@ struct volume_options {
 	bool no_flush;    /* leave the flush of a sync, and the last one of all, to the host */
 	bool accept_loss; /* write though damage in the journal has lost what was durable */
 	uint64_t cache_bytes;
+	uint64_t dirty_bytes; /* of changed nodes, then a checkpoint comes; 0: by the cache */
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: the system's */
 	int64_t (*clock_ns)(void *context);                       /* NULL: the wall clock */
 	void *context;

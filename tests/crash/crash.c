@@ -40,6 +40,7 @@ enum {
 	FAULT_FLUSHES = 40, /* flushes */
 	FAULT_BEHIND = 80,  /* and writes behind the journal */
 	FAULT_BLOCKS = 2048,
+	LATE_EVERY = 3, /* of random runs */
 	USAGE = 2,
 };
 
@@ -147,7 +148,7 @@ plan(const struct settings *settings, const char *kind, uint64_t number,
 	scenario->fault = faults[rng_below(&rng, ARRAY_COUNT(faults))];
 	if (settings->fault)
 		scenario->fault = settings->fault;
-	if (rng_below(&rng, 3) == 0)
+	if (number % LATE_EVERY == LATE_EVERY - 1)
 		scenario->is_late = true;
 	if (scenario->fault == FAULT_NONE)
 		return;

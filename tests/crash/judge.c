@@ -533,6 +533,13 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 	return model;
 }
 
+/* Which runs are alike, if they read the same. */
+static uint64_t
+kind_of_opening(const struct judgement *what)
+{
+	return what->dirty_bytes << 8 | (SEED_RECOVERY + what->depth);
+}
+
 /* Opens it, goes on with it, and cuts the power again. */
 static bool
 judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run)
@@ -540,7 +547,9 @@ judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enum
 	struct world_options options = {
 		.seed = SEED_RECOVERY + judging->what->depth,
 		.now_ns = judging->what->now_ns + STEP_NS,
+		.dirty_bytes = judging->what->dirty_bytes,
 	};
+	struct judge_memory *memory = judging->what->options->memory;
 	struct world world;
 	bool sound;
 	int err;
@@ -548,7 +557,7 @@ judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enum
 	if (is_cut_again(judging->what))
 		sim_set_hook(medium, before_second_call, judging);
 	if (remembers(judging) && !judging->expected)
-		recall_listen(judging->what->options->memory->sights, medium, options.seed);
+		recall_listen(memory->sights, medium, kind_of_opening(judging->what));
 	judging->is_opening = true;
 	err = world_open(&world, medium, &options);
 	judging->is_opening = false;
@@ -591,7 +600,7 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 		return false;
 	if (remembers(judging))
 		judging->expected =
-			recall_find(memory->sights, medium, SEED_RECOVERY + judging->what->depth);
+			recall_find(memory->sights, medium, kind_of_opening(judging->what));
 	if (judging->expected)
 		(void)snapshot_ref(judging->expected);
 	if (!judging->expected || is_to_be_opened(judging, run, &sound))

@@ -30,6 +30,7 @@ struct judgement {
 	size_t first;
 	size_t last;
 	int64_t now_ns;
+	uint64_t dirty_bytes; /* memory for changed nodes in recovery; 0: as usual */
 
 	uint32_t allow;           /* enum snapshot_unreadable */
 	uint32_t allowed_classes; /* bits of problems that check may find */

@@ -29,6 +29,7 @@ PLANTS = {
     10: LAPS,
     11: [*RANDOM, "--fault", "failflush"],
     12: [],
+    13: LAPS,
     14: [*RANDOM, "--fault", "failflush"],
     15: [],
     16: [],

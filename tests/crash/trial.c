@@ -14,6 +14,8 @@
 enum {
 	BASE_SEED = 11,
 	STEP_NS = 1000 * 1000 * 1000, /* the clock between two operations */
+	TIGHT_EVERY = 3,              /* recoveries: */
+	TIGHT_BYTES = 24 << 10, /* nodes changed before there is a checkpoint in the middle of it */
 	PEEKS_MAX = 200,
 	CUTS_AFTER_FAULT = 400, /* calls in which the effect of a fault is looked for */
 	SYNCS_KEPT = 3,
@@ -242,6 +244,7 @@ judgement_of(struct trial *trial, const struct cut *cut)
 		.first = cut->first,
 		.last = cut->last,
 		.is_late = trial->scenario.is_late,
+		.dirty_bytes = cut->call % TIGHT_EVERY == 0 ? TIGHT_BYTES : 0,
 		.now_ns = trial->options->base->now_ns + LATER_NS,
 	};
 }

@@ -60,7 +60,7 @@ world_open(struct world *world, struct sim_medium *medium, const struct world_op
 	open.random = random_bytes;
 	open.clock_ns = clock_ns;
 	open.context = world;
-	err = cop_open_on(world->dev, &open, &world->volume);
+	err = cop_open_tight_on(world->dev, &open, options->dirty_bytes, &world->volume);
 	if (err) {
 		device_close(world->dev);
 		world->dev = NULL;

@@ -31,6 +31,7 @@ struct world_options {
 	uint64_t seed;
 	int64_t now_ns;
 	uint64_t cache_bytes;
+	uint64_t dirty_bytes; /* of nodes before a checkpoint; 0: by the cache */
 	bool read_only;
 	bool buffers; /* writes go through pages, and enter history later */
 };

@@ -130,6 +130,37 @@ makes_a_checkpoint_when_one_is_due(void **state)
 	world_fini(&world);
 }
 
+/* As a replay does whose nodes no longer fit. */
+static void
+makes_checkpoints_early_when_memory_is_tight(void **state)
+{
+	struct cop_open_options options = COP_INIT(options);
+	struct cop_stats stats = COP_INIT(stats);
+	struct world world;
+	struct cop_object *file;
+
+	(void)state;
+	world_init(&world, 8 * MIB, 0, 4);
+	file = world_file(&world);
+	must(cop_stats(world.volume, &stats));
+	for (uint64_t i = 0; i < 20; i++) {
+		must(cop_set_length(file, i));
+		must(cop_sync(world.volume));
+	}
+	must(cop_stats(world.volume, &stats));
+	assert_int_equal(stats.checkpoints, 1); /* the one that takes the clean mark away */
+	cop_release(file);
+	cop_release(world.root);
+	cop_abandon(world.volume);
+
+	must(cop_open_tight_on(world.dev, &options, 1, &world.volume));
+	must(cop_stats(world.volume, &stats));
+	assert_in_range(stats.replayed_transactions, 20, 22);
+	assert_in_range(stats.checkpoints, 20, 23);
+	must(cop_root(world.volume, NULL, &world.root));
+	world_fini(&world);
+}
+
 /* ---- Counting -------------------------------------------------------------------------------- */
 
 static void
@@ -309,6 +340,7 @@ main(void)
 		cmocka_unit_test(changes_nothing_when_it_only_reads),
 		cmocka_unit_test(forgets_what_came_after_the_checkpoint_when_abandoned),
 		cmocka_unit_test(makes_a_checkpoint_when_one_is_due),
+		cmocka_unit_test(makes_checkpoints_early_when_memory_is_tight),
 		cmocka_unit_test(counts_what_it_does_to_be_durable),
 		cmocka_unit_test(writes_after_a_loss_only_when_it_is_accepted),
 		cmocka_unit_test(ends_its_thread_with_the_volume),
