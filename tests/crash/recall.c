@@ -10,8 +10,8 @@
 enum {
 	JOURNAL_BLOCKS_MAX = 256,
 	CLASS_PLACES = 1 << 14,
-	BRANCH_PLACES = 1 << 18,
-	STEPS_MAX = 1 << 22, /* 64 MiB; then everything is forgotten */
+	BRANCH_PLACES = 1 << 16,
+	STEPS_MAX = 1 << 20, /* 16 MiB; then everything is forgotten */
 };
 
 /* ---- What counts of a block ------------------------------------------------------------------ */
