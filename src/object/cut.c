@@ -12,7 +12,8 @@ struct cut {
 	uint64_t from;
 	uint64_t to;
 	uint64_t length;
-	bool one_step; /* try to do it in one transaction */
+	bool one_step;   /* try to do it in one transaction */
+	bool may_inline; /* what is left may move into the record */
 };
 
 static int
@@ -151,6 +152,8 @@ cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *bl
 		return err;
 
 	err = edit_write(edit);
+	if (err == 0 && edit->puts.count > edit->old.count)
+		tx_may_grow(edit->tx);
 	if (err == 0 && job != 0) {
 		edit->next.trim_first = now->trim_end == 0
 						? blocks->whole_first
@@ -210,11 +213,23 @@ cut_extents(struct edit *edit, const struct cut *cut)
 	return cut_commit(edit, cut, &blocks, 0);
 }
 
+/*
+ * Is what is left to move into the record? Where the record grows by that, only if there is more
+ * room than the reserve: what frees must not use it up.
+ */
+static bool
+is_for_record(const struct edit *edit, const struct cut *cut)
+{
+	if (!cut->may_inline || cut->length > edit->op->volume->content_max)
+		return false;
+	return cut->length <= edit->now.record.content.bytes ||
+	       (cut->one_step && !reclaim_is_on_reserve(edit->op->volume));
+}
+
 /* The content becomes short enough for the record: reads it, and frees all that it was in. */
 static int
 cut_to_inline(struct edit *edit, const struct cut *cut)
 {
-	struct cop_volume *volume = edit->op->volume;
 	struct gather gather = { .end = CONTENT_BLOCKS_MAX, .max = INLINE_EXTENTS_MAX + 1 };
 	size_t kept = min_u64(cut->length, edit->now.record.length);
 	bool is_tree = edit->now.record.form == COP_FORM_TREE;
@@ -222,7 +237,7 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 	bool more;
 	int err;
 
-	edit->emptying = true;
+	edit->emptying = cut->length <= edit->now.record.content.bytes;
 	err = content_gather(edit->object, &edit->now.record, &gather, &edit->old, &more);
 	if (err == 0 && kept > 0)
 		err = data_fetch(edit->op, &edit->old, 0, edit->content, kept);
@@ -236,7 +251,7 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 	edit->next.trim_first = 0;
 	edit->next.trim_end = 0;
 
-	err = tx_begin(volume->volume, &edit->op->visit, true, &edit->tx);
+	err = edit_begin(edit);
 	if (err)
 		return err;
 	if (!is_tree) {
@@ -289,17 +304,16 @@ out:
 }
 
 static int
-cut_once(struct operation *op, struct cop_object *object, const struct cut *cut, bool may_inline)
+cut_once(struct operation *op, struct cop_object *object, const struct cut *cut)
 {
 	struct edit edit;
 	int err = edit_init(&edit, op, object);
 
 	if (err == 0) {
-		bool fits = cut->length <= op->volume->content_max;
-
-		if (edit.now.record.form == COP_FORM_INLINE && fits)
+		if (edit.now.record.form == COP_FORM_INLINE &&
+			cut->length <= op->volume->content_max)
 			err = cut_inline(&edit, cut);
-		else if (may_inline && fits)
+		else if (is_for_record(&edit, cut))
 			err = cut_to_inline(&edit, cut);
 		else
 			err = cut_extents(&edit, cut);
@@ -309,17 +323,17 @@ cut_once(struct operation *op, struct cop_object *object, const struct cut *cut,
 }
 
 static int
-cut_content(struct operation *op, struct cop_object *object, struct cut cut, bool may_inline)
+cut_content(struct operation *op, struct cop_object *object, struct cut cut)
 {
 	int err;
 
 	cut.one_step = true;
-	err = cut_once(op, object, &cut, may_inline);
+	err = cut_once(op, object, &cut);
 	if (err == COP_ENOSPC) {
 		/* Less at a time. */
 		err_clear();
 		cut.one_step = false;
-		err = cut_once(op, object, &cut, may_inline);
+		err = cut_once(op, object, &cut);
 	}
 	if (err == 0)
 		content_shrink(op, object);
@@ -355,6 +369,9 @@ out:
 static int
 set_length(struct operation *op, struct cop_object *object, uint64_t length)
 {
+	struct cut cut = {
+		.from = length, .to = COP_FILE_BYTES_MAX, .length = length, .may_inline = true
+	};
 	struct loaded loaded;
 	int err = record_load(object, &loaded);
 
@@ -362,8 +379,7 @@ set_length(struct operation *op, struct cop_object *object, uint64_t length)
 		return err;
 	if (length > loaded.record.length)
 		return grow(op, object, length);
-	return cut_content(op, object,
-		(struct cut){ .from = length, .to = COP_FILE_BYTES_MAX, .length = length }, true);
+	return cut_content(op, object, cut);
 }
 
 int
@@ -407,7 +423,7 @@ cop_punch(struct cop_object *object, uint64_t offset, uint64_t bytes)
 			err = record_load(object, &loaded);
 		if (err == 0) {
 			cut.length = loaded.record.length;
-			err = cut_content(&op, object, cut, false);
+			err = cut_content(&op, object, cut);
 		}
 	}
 	return err;

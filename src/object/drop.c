@@ -38,6 +38,8 @@ drop_begin(struct operation *op, struct tx *tx, struct cop_object *object,
 	const struct record *record, struct drop *out_drop)
 {
 	struct drop *drop = out_drop;
+	/* The reserve covers one of them; an orphan loses the others in steps. */
+	size_t max = reclaim_is_on_reserve(op->volume) ? 1 : BELONGINGS_MAX;
 	struct belongings belongings;
 	int err;
 
@@ -45,7 +47,7 @@ drop_begin(struct operation *op, struct tx *tx, struct cop_object *object,
 		return drop_begin_kept(tx, object, record, drop);
 
 	*drop = (struct drop){ .object = object, .is_removed = true };
-	err = removal_collect(object, BELONGINGS_MAX, &belongings);
+	err = removal_collect(object, max, &belongings);
 	if (err == 0 && belongings.more) {
 		extents_free(&belongings.extents);
 		drop_end(op, drop, false);

@@ -396,7 +396,7 @@ job_leave(struct operation *op, struct cop_object *trimmed, uint64_t number)
 	struct job_claim claim;
 	int err;
 
-	if (space_available_blocks(volume_space(volume->volume)) > 0) {
+	if (!reclaim_is_on_reserve(volume)) {
 		jobs_wake(volume);
 		return;
 	}

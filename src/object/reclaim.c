@@ -9,6 +9,12 @@
 #include "object/content_internal.h"
 #include "object/pages_internal.h"
 
+bool
+reclaim_is_on_reserve(struct cop_volume *volume)
+{
+	return space_available_blocks(volume_space(volume->volume)) == 0;
+}
+
 /* Removes some of the belongings, or, when there are few, the object. */
 static int
 reclaim_orphan_step(struct operation *op, struct cop_object *object, size_t *max, bool *out_done)

@@ -10,6 +10,9 @@
 
 #include "object/object_internal.h"
 
+/* Has the volume nothing but its reserve left? */
+bool reclaim_is_on_reserve(struct cop_volume *volume);
+
 /* Keys of the object tree that belong to an object, beside its record and the root of its tree. */
 enum { BELONGINGS_MAX = 8 }; /* that one transaction removes */
 

@@ -7,6 +7,9 @@
  * together, so that what was written in one go lies in one row.
  *
  * The blocks were promised when the pages were written, so write-back does not meet COP_ENOSPC.
+ * Should the promise not cover a segment's worst case after all, as when the trees have grown
+ * higher or a part of the segment has used it up, then the segment goes in smaller parts, down to a
+ * block: that, the reserve covers.
  * When the device fails nothing more is written, by anybody: the pages stay, the object keeps the
  * error until a sync has told it, and the volume takes no more changes.
  */
@@ -15,6 +18,8 @@
 #include "object/pages_internal.h"
 
 #include <assert.h>
+
+enum { PARTS = 4 }; /* that a segment goes in when it is too much as a whole */
 
 static const int64_t due_after_ns = INT64_C(5000000000);
 
@@ -135,9 +140,9 @@ covers_inline(const struct record *record, const struct segment *segment)
 	return segment->first == 0 && segment->end * BLOCK_BYTES >= record->length;
 }
 
-/* The oldest segment, or its beginning. */
+/* The oldest segment, or its beginning: `max` blocks of it. */
 static int
-write_segment(struct operation *op, struct cop_object *object, bool is_sync)
+write_segment(struct operation *op, struct cop_object *object, bool is_sync, uint64_t max)
 {
 	struct segment *segment = pages_oldest(&object->pages);
 	uint64_t end = segment->end;
@@ -158,7 +163,7 @@ write_segment(struct operation *op, struct cop_object *object, bool is_sync)
 			err = content_move_out(&edit);
 		}
 		edit.first = segment->first;
-		edit.end = segment->end;
+		edit.end = min_u64(segment->end, segment->first + max);
 		if (err == 0)
 			err = write_blocks(&edit, segment);
 		end = edit.end;
@@ -172,13 +177,20 @@ write_segment(struct operation *op, struct cop_object *object, bool is_sync)
 int
 writeback_object(struct operation *op, struct cop_object *object, bool is_sync)
 {
+	uint64_t max = SEGMENT_BLOCKS_MAX;
 	int err = 0;
 
 	assert(operation_has(op, object));
 	if (!pages_are_clean(&object->pages))
 		err = volume_failed(op->volume->volume);
-	while (err == 0 && !pages_are_clean(&object->pages))
-		err = write_segment(op, object, is_sync);
+	while (err == 0 && !pages_are_clean(&object->pages)) {
+		err = write_segment(op, object, is_sync, max);
+		if (err == COP_ENOSPC && max > 1) {
+			err_clear();
+			err = 0;
+			max = div_up(max, PARTS);
+		}
+	}
 	return err;
 }
 

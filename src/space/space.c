@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { RESERVE_PARTS = 3 };
+
 /* Where the streams begin, in parts of the device: nodes and their copies half of it apart. */
 static const struct stream_start {
 	uint32_t eighths;
@@ -126,16 +128,16 @@ space__no_space(const struct space *space, int err)
 		space->closed_ags, space->geometry.ag_count);
 }
 
-int
-space_admit(struct space *space, uint64_t blocks, bool emptying)
+/* Leaves `parts` of RESERVE_PARTS of the reserve alone. */
+static int
+admit(struct space *space, uint64_t blocks, uint32_t parts)
 {
 	uint64_t room;
 	int err = 0;
 
 	mutex_lock(&space->mutex);
 	room = space__less(space__free_blocks(space), space->promised_blocks);
-	if (!emptying)
-		room = space__less(room, space->reserve_blocks);
+	room = space__less(room, div_up(space->reserve_blocks * parts, RESERVE_PARTS));
 	if (blocks > room)
 		err = space__no_space(
 			space, fail(COP_ENOSPC, "%" PRIu64 " blocks wanted, %" PRIu64 " available",
@@ -144,6 +146,18 @@ space_admit(struct space *space, uint64_t blocks, bool emptying)
 		space->promised_blocks += blocks;
 	mutex_unlock(&space->mutex);
 	return err;
+}
+
+int
+space_admit(struct space *space, uint64_t blocks, bool emptying)
+{
+	return admit(space, blocks, emptying ? 0 : RESERVE_PARTS);
+}
+
+int
+space_admit_growing(struct space *space, uint64_t blocks)
+{
+	return admit(space, blocks, 1);
 }
 
 void

@@ -111,6 +111,10 @@ void space_free_all(struct space *space); /* NULL is accepted */
  */
 MUST_CHECK int space_admit(struct space *space, uint64_t blocks, bool emptying);
 
+/* The same for one that frees, but may leave the trees larger: may use two thirds of the reserve,
+ * so that what does not is always left the rest. */
+MUST_CHECK int space_admit_growing(struct space *space, uint64_t blocks);
+
 /* Gives back the part of a promise that was not taken. */
 void space_unadmit(struct space *space, uint64_t blocks);
 

@@ -67,6 +67,7 @@ struct tx {
 	struct volume *volume;
 	struct volume_visit *visit;
 	bool emptying;
+	bool may_grow;
 	struct promise *promise; /* borrowed; NULL: none */
 	struct message messages[TX_MESSAGES_MAX];
 	uint32_t message_count;
@@ -434,6 +435,13 @@ tx_release_born(struct tx *tx, struct run run, uint64_t birth)
 }
 
 void
+tx_may_grow(struct tx *tx)
+{
+	assert(tx->emptying);
+	tx->may_grow = true;
+}
+
+void
 tx_count_objects(struct tx *tx, int64_t change)
 {
 	tx->objects += change;
@@ -448,6 +456,31 @@ tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
 }
 
 /* ---- Tickets --------------------------------------------------------------------------------- */
+
+/* What of the reserve somebody may use. */
+enum draw {
+	DRAW_NOTHING,
+	DRAW_GROWING,
+	DRAW_ALL,
+};
+
+static enum draw
+draw_of(const struct tx *tx)
+{
+	if (tx->promise)
+		return DRAW_ALL;
+	if (!tx->emptying)
+		return DRAW_NOTHING;
+	return tx->may_grow ? DRAW_GROWING : DRAW_ALL;
+}
+
+static int
+admit(struct volume *volume, uint64_t blocks, enum draw draw)
+{
+	if (draw == DRAW_GROWING)
+		return space_admit_growing(volume->space, blocks);
+	return space_admit(volume->space, blocks, draw == DRAW_ALL);
+}
 
 /* At the head of the queue: until all tickets have come back. False: none was out. */
 static bool
@@ -487,16 +520,16 @@ make_room_in_space(struct volume *volume, int *tries)
 
 /* At the head of the queue. */
 static int
-admit_at_head(struct volume *volume, uint64_t blocks, bool emptying)
+admit_at_head(struct volume *volume, uint64_t blocks, enum draw draw)
 {
-	int err = space_admit(volume->space, blocks, emptying);
+	int err = admit(volume, blocks, draw);
 	int tries = 0;
 
 	while (err == COP_ENOSPC) {
 		err = make_room_in_space(volume, &tries);
 		if (err)
 			return err;
-		err = space_admit(volume->space, blocks, emptying);
+		err = admit(volume, blocks, draw);
 	}
 	return err;
 }
@@ -639,16 +672,15 @@ volume__worst(const struct volume *volume, uint32_t nodes, size_t list_entries)
 /* Blocks of nodes that are promised are admitted already. */
 static int
 reserve_promised(struct volume *volume, const struct reservation *want, struct promise *promise,
-	bool emptying)
+	enum draw draw)
 {
 	uint64_t promised = promise ? min_u64(promise->node_blocks, want->blocks) : 0;
 	int err;
 
-	emptying = emptying || promise;
-	err = space_admit(volume->space, want->blocks - promised, emptying);
+	err = admit(volume, want->blocks - promised, draw);
 	if (err)
 		return err;
-	err = space_reserve_nodes(volume->space, want->nodes, emptying);
+	err = space_reserve_nodes(volume->space, want->nodes, draw != DRAW_NOTHING);
 	if (err)
 		goto undo_admission;
 	err = space_reserve_lists(volume->space, want->list_entries);
@@ -678,7 +710,7 @@ undo_admission:
 int
 volume__reserve(struct volume *volume, const struct reservation *want, bool emptying)
 {
-	return reserve_promised(volume, want, NULL, emptying);
+	return reserve_promised(volume, want, NULL, emptying ? DRAW_ALL : DRAW_NOTHING);
 }
 
 void
@@ -700,7 +732,7 @@ volume__unreserve(struct volume *volume, const struct reservation *reservation,
 
 struct admission {
 	uint64_t blocks;
-	bool emptying;
+	enum draw draw;
 };
 
 static bool
@@ -708,7 +740,7 @@ try_admit(struct volume *volume, void *context)
 {
 	const struct admission *admission = context;
 
-	if (space_admit(volume->space, admission->blocks, admission->emptying) == 0)
+	if (admit(volume, admission->blocks, admission->draw) == 0)
 		return true;
 	err_clear(); /* whoever it is for asks again, with more patience */
 	return false;
@@ -717,7 +749,7 @@ try_admit(struct volume *volume, void *context)
 int
 tx_admit(struct tx *tx, uint64_t data_blocks)
 {
-	struct admission admission = { .emptying = tx->emptying || tx->promise };
+	struct admission admission = { .draw = draw_of(tx) };
 	const struct request request = { .try = try_admit, .context = &admission };
 	uint64_t promised = 0;
 	int err = 0;
@@ -726,7 +758,7 @@ tx_admit(struct tx *tx, uint64_t data_blocks)
 		promised = min_u64(tx->promise->data_blocks, data_blocks);
 	admission.blocks = data_blocks - promised;
 	if (promised < data_blocks && volume__queue_enter(tx->volume, tx->visit, &request)) {
-		err = admit_at_head(tx->volume, admission.blocks, admission.emptying);
+		err = admit_at_head(tx->volume, admission.blocks, admission.draw);
 		volume__queue_leave(tx->volume, tx->visit);
 	}
 	if (err)
@@ -893,10 +925,17 @@ is_first_of_tree(const struct tx *tx, uint32_t index)
 	return true;
 }
 
-/* An empty tree has grown by the time of its second message. */
+/*
+ * An empty tree has grown by the time of its second message. What puts alone make of it has a leaf
+ * for each at the most, and fewer nodes than leaves above them.
+ */
 static uint32_t
-nodes_of_message(const struct tree *tree)
+nodes_of_message(const struct tree *tree, enum message_op op)
 {
+	enum { NODES_OF_FIRST_PUTS = 2 };
+
+	if (tree->root.levels == 0 && op == MESSAGE_PUT)
+		return NODES_OF_FIRST_PUTS;
 	return tree_nodes_worst(tree->root.levels == 0 ? 1 : tree->root.levels);
 }
 
@@ -912,11 +951,11 @@ nodes_worst(const struct tx *tx)
 		const struct tree *tree = tx->messages[i].tree;
 
 		if (tx->messages[i].op == MESSAGE_BURY)
-			nodes += nodes_of_message(&volume->catalog.tree);
+			nodes += nodes_of_message(&volume->catalog.tree, MESSAGE_PUT);
 		else if (tx->messages[i].op != MESSAGE_CLONE)
-			nodes += nodes_of_message(tree);
+			nodes += nodes_of_message(tree, tx->messages[i].op);
 		if (tree_has_root_record(tree) && is_first_of_tree(tx, i))
-			nodes += nodes_of_message(&volume->objects.tree);
+			nodes += nodes_of_message(&volume->objects.tree, MESSAGE_PUT);
 	}
 	return nodes;
 }
@@ -1230,26 +1269,43 @@ apply(struct tx *tx)
 	volume__update_reserve(volume);
 }
 
+/* Of one transaction with so many messages to each kind of tree. */
+static uint64_t
+nodes_of_messages(const struct volume *volume, uint32_t object, uint32_t content, uint32_t catalog)
+{
+	uint8_t seen = atomic_load(&volume->content_levels);
+
+	return (uint64_t)object * tree_nodes_worst(volume->objects.tree.root.levels) +
+	       (uint64_t)content * tree_nodes_worst(seen == 0 ? 1 : seen) +
+	       (uint64_t)catalog * tree_nodes_worst(volume->catalog.tree.root.levels);
+}
+
 /*
- * Rule space.md 4: what one emptying transaction may touch at the worst, three times: for the open
- * generation, the frozen one and the one whose blocks are not yet released.
+ * Rule space.md 4. The reserve is three times what one emptying transaction may touch at the worst,
+ * A, and always enough for one more of them, because of this: let S be what is free, less what is
+ * promised for long, and with all that awaits release, which two checkpoints bring back.
+ *   - An ordinary transaction is admitted only if S stays at 3 A or above.
+ *   - One that empties and may leave the trees larger is admitted only if S stays at A or above.
+ *   - Others that empty replace nodes and add none: S does not fall by them. (The entry of an
+ *     orphan or a job goes as soon as there is nothing but the reserve.)
+ *   - Write-back adds no more nodes than were promised to it: S does not fall by it either.
+ * So S is never below A, and who waits for tickets, visits and two checkpoints gets what he needs.
+ * A tree that grows in height by one makes A larger by less than a half; then S is still enough.
  */
 void
 volume__update_reserve(struct volume *volume)
 {
-	uint8_t seen = atomic_load(&volume->content_levels);
-	uint8_t content = seen == 0 ? 1 : seen;
-	uint64_t nodes;
+	uint64_t removal = nodes_of_messages(volume, TX_REMOVAL_OBJECT_MESSAGES,
+		TX_REMOVAL_CONTENT_MESSAGES, TX_REMOVAL_CATALOG_MESSAGES);
+	uint64_t cut = nodes_of_messages(
+		volume, TX_CUT_OBJECT_MESSAGES, TX_CUT_CONTENT_MESSAGES, TX_CUT_CATALOG_MESSAGES);
+	uint64_t blocks = max_u64(removal, cut) * NODE_COPIES_MAX * volume->node_blocks;
 
-	nodes = (uint64_t)TX_EMPTYING_OBJECT_MESSAGES *
-			tree_nodes_worst(volume->objects.tree.root.levels) +
-		(uint64_t)TX_EMPTYING_CONTENT_MESSAGES * tree_nodes_worst(content) +
-		(uint64_t)TX_EMPTYING_CATALOG_MESSAGES *
-			tree_nodes_worst(volume->catalog.tree.root.levels);
 	if (volume__may_be_shared(volume, 0))
-		nodes += share_nodes_worst(TX_EMPTYING_SHARES, volume->shares.tree.tree.root.levels,
-			volume->env.node_bytes);
-	space_set_reserve(volume->space, 3 * nodes * NODE_COPIES_MAX * volume->node_blocks);
+		blocks += share_nodes_worst(TX_EMPTYING_SHARES,
+				  volume->shares.tree.tree.root.levels, volume->env.node_bytes) *
+			  NODE_COPIES_MAX * volume->node_blocks;
+	space_set_reserve(volume->space, 3 * (blocks + TX_CUT_BLOCKS));
 }
 
 /* ---- Commit and abort ------------------------------------------------------------------------ */
@@ -1495,7 +1551,7 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 		if (!tx->is_replay)
 			err = wait_for_memory(volume, reservation_bytes(volume, &want));
 		if (err == 0)
-			err = reserve_promised(volume, &want, tx->promise, tx->emptying);
+			err = reserve_promised(volume, &want, tx->promise, draw_of(tx));
 		if (err == 0)
 			*out_reservation = want;
 		if (err == COP_ENOMEM && wait_for_ticket(volume, returned)) {
@@ -1543,7 +1599,7 @@ try_ticket(struct volume *volume, void *context)
 	if (tx->is_replay || !has_memory(volume, reservation_bytes(volume, &want)) ||
 		!journal_admit(volume->journal, tx->entry->bytes))
 		return false;
-	if (reserve_promised(volume, &want, tx->promise, tx->emptying) != 0) {
+	if (reserve_promised(volume, &want, tx->promise, draw_of(tx)) != 0) {
 		err_clear(); /* whoever it is for asks again, with more patience */
 		journal_unadmit(volume->journal, tx->entry->bytes);
 		return false;

@@ -216,13 +216,18 @@ struct promise {
 
 /*
  * What an emptying transaction may hold so that the reserve always covers it: messages to object
- * trees (each content or directory tree that changes costs one more, for its root record), to
- * content and directory trees, and to the catalog.
+ * trees (each content or directory tree that changes or is buried costs one more, for its root
+ * record), to content and directory trees, and to the catalog. It is one of the two: it takes names
+ * and objects away, or it cuts content, with up to TX_CUT_BLOCKS of data.
  */
 enum {
-	TX_EMPTYING_OBJECT_MESSAGES = 5,
-	TX_EMPTYING_CONTENT_MESSAGES = 2,
-	TX_EMPTYING_CATALOG_MESSAGES = 1,
+	TX_REMOVAL_OBJECT_MESSAGES = 5,
+	TX_REMOVAL_CONTENT_MESSAGES = 1,
+	TX_REMOVAL_CATALOG_MESSAGES = 2,
+	TX_CUT_OBJECT_MESSAGES = 2,
+	TX_CUT_CONTENT_MESSAGES = 5,
+	TX_CUT_CATALOG_MESSAGES = 1,
+	TX_CUT_BLOCKS = 2,
 	TX_EMPTYING_SHARES = 16, /* counts of references that change */
 };
 
@@ -234,6 +239,10 @@ enum {
  */
 MUST_CHECK int tx_begin(
 	struct volume *volume, struct volume_visit *visit, bool emptying, struct tx **out_tx);
+
+/* An emptying transaction that may leave the trees larger than they were: it uses only as much of
+ * the reserve as leaves those that cannot what they need. */
+void tx_may_grow(struct tx *tx);
 
 /*
  * Sets aside, on top of what `promise` has, so much that it covers `data_blocks` and the nodes of

@@ -172,6 +172,78 @@ cuts_every_form_on_a_full_volume(void **state)
 	world_fini(&world);
 }
 
+/* What may be refused, and must leave everything as it is. */
+static void
+may_lack_space(int err, uint32_t *refused)
+{
+	if (err == COP_ENOSPC)
+		++*refused;
+	else
+		must(err);
+}
+
+static void
+punch_often(struct cop_object *file, size_t i, size_t bytes, uint32_t *refused)
+{
+	may_lack_space(cop_punch(file, MIB + 1000 + i, 10 + i), refused);
+	for (uint64_t at = 4096; at < bytes; at += 2 * 4096)
+		may_lack_space(cop_punch(file, MIB + at + i, 10), refused);
+}
+
+static void
+cut_often(struct cop_object *file, size_t i, uint32_t *refused)
+{
+	may_lack_space(cop_set_length(file, 3 * MIB - i), refused);
+	may_lack_space(cop_set_length(file, MIB + 300 + i), refused);
+	may_lack_space(cop_set_length(file, 300), refused);
+}
+
+/*
+ * Cuts that free little and may make the trees larger. Some can be refused when the volume is full
+ * of such files, but they never use up the reserve: all can be made empty, or taken away.
+ */
+static uint32_t
+cut_many(uint64_t volume_bytes, size_t count, size_t bytes)
+{
+	struct cop_object **files = calloc(count, sizeof *files);
+	struct world world;
+	uint64_t promised;
+	uint32_t refused = 0;
+
+	assert_non_null(files);
+	world_init(&world, volume_bytes, 0, 37);
+	for (size_t i = 0; i < count; i++) {
+		files[i] = world_file(&world);
+		must(cop_set_length(files[i], 4 * MIB));
+		if (bytes > 0)
+			world_write(files[i], i, MIB, bytes);
+	}
+	promised = fill_to_the_brim(&world, files[0]);
+	for (size_t i = 0; i < count; i++)
+		punch_often(files[i], i, bytes, &refused);
+	for (size_t i = 0; i < count; i++)
+		cut_often(files[i], i, &refused);
+	for (size_t i = 0; i < count; i++) {
+		if (i % 2 == 0)
+			must(cop_set_length(files[i], 0));
+		must(cop_unref(files[i]));
+		cop_release(files[i]);
+	}
+	free(files);
+	space_unadmit(volume_space(world.volume->volume), promised);
+	world_fini(&world);
+	return refused;
+}
+
+static void
+cuts_never_use_up_the_reserve(void **state)
+{
+	(void)state;
+	assert_int_equal(cut_many(8 * MIB, 2500, 0), 0);
+	assert_int_equal(cut_many(64 * MIB, 1200, 12000), 0);
+	assert_in_range(cut_many(64 * MIB, 400, 60000), 1, 3000);
+}
+
 int
 main(void)
 {
@@ -180,6 +252,7 @@ main(void)
 		cmocka_unit_test(never_shows_old_bytes_when_it_grows_again),
 		cmocka_unit_test(holds_sparse_files_up_to_16_tib),
 		cmocka_unit_test(cuts_every_form_on_a_full_volume),
+		cmocka_unit_test(cuts_never_use_up_the_reserve),
 	};
 
 	world_writes_through = true;

@@ -53,6 +53,49 @@ removes_an_object_with_its_last_name(void **state)
 	world_fini(&world);
 }
 
+/* The reserve covers one attribute in the transaction; the others go with the orphan, in steps. */
+static void
+removes_attributes_in_steps_on_a_full_volume(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct space *space;
+	uint64_t before;
+	uint64_t others;
+	uint64_t reserve;
+
+	(void)state;
+	world_init(&world, 16 * MIB, 0, 4);
+	space = volume_space(world.volume->volume);
+	for (int i = 0; i < 60; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "filler %d", i);
+		make_file(&world, name, 300, &file);
+		cop_release(file);
+	}
+	before = world_free_bytes(&world);
+	make_file(&world, "name", 100, &file);
+	for (int i = 0; i < 7; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "user.%d", i);
+		must(cop_xattr_set(file, name, value, 900, 0));
+	}
+	cop_release(file);
+	must(cop_settle(world.volume));
+	others = space_available_blocks(space);
+	must(space_admit(space, others, false));
+	reserve = space_free_blocks(space);
+	while (space_admit(space, reserve, true) != 0)
+		reserve--;
+	space_unadmit(space, reserve / 3);
+	must(cop_unlink(world.root, "name", 4, 0));
+	space_unadmit(space, others + reserve - reserve / 3);
+	assert_int_equal(world_free_bytes(&world), before);
+	world_fini(&world);
+}
+
 static void
 keeps_an_object_that_somebody_holds(void **state)
 {
@@ -108,6 +151,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(removes_an_object_with_its_last_name),
+		cmocka_unit_test(removes_attributes_in_steps_on_a_full_volume),
 		cmocka_unit_test(keeps_an_object_that_somebody_holds),
 		cmocka_unit_test(removes_an_object_with_many_attributes),
 	};

@@ -258,6 +258,51 @@ never_lacks_space_that_was_promised(void **state)
 	free(found);
 }
 
+/* All that can be had. */
+static uint64_t
+admit_everything(struct space *space)
+{
+	uint64_t blocks = space_free_blocks(space);
+
+	while (space_admit(space, blocks, true) != 0)
+		blocks--;
+	err_clear();
+	return blocks;
+}
+
+/* A third of the reserve is always there: enough for a part of a segment. */
+static void
+goes_in_parts_where_the_promise_falls_short(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct segment *segment;
+	struct space *space;
+	uint64_t others;
+	uint64_t reserve;
+
+	(void)state;
+	world_init(&world, 16 * MIB, 0, 8);
+	space = volume_space(world.volume->volume);
+	file = world_comb(&world, 200);
+	must(cop_settle(world.volume));
+	world_write(file, 1, 5 * 4096, 100 * 4096);
+	segment = pages_oldest(&file->pages);
+	assert_int_equal(segment->end - segment->first, 100);
+	space_unadmit(space, segment->promise.node_blocks);
+	segment->promise.node_blocks = 0;
+
+	others = space_available_blocks(space);
+	must(space_admit(space, others, false));
+	reserve = admit_everything(space);
+	space_unadmit(space, reserve / 3);
+	must(cop_sync(world.volume));
+	space_unadmit(space, others + reserve - reserve / 3);
+	world_expect(file, 1, 5 * 4096, 100 * 4096);
+	cop_release(file);
+	world_fini(&world);
+}
+
 /* ---- After a crash --------------------------------------------------------------------------- */
 
 enum { WRITES = 24, CONTENT_MAX = 600000, CUTS_MAX = 400 };
@@ -481,6 +526,7 @@ main(void)
 		cmocka_unit_test(stores_a_file_before_its_first_name),
 		cmocka_unit_test(leaves_times_alone_that_were_set_since),
 		cmocka_unit_test(never_lacks_space_that_was_promised),
+		cmocka_unit_test(goes_in_parts_where_the_promise_falls_short),
 		cmocka_unit_test(leaves_a_prefix_of_the_writes_after_a_crash),
 		cmocka_unit_test(stays_sound_with_many_threads),
 	};

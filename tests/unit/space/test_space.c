@@ -26,6 +26,10 @@ admits_down_to_the_reserve(void **state)
 	assert_int_equal(space_admit(world.space, free_blocks - 100, false), 0);
 	assert_int_equal(space_available_blocks(world.space), 0);
 	assert_int_equal(space_admit(world.space, 1, false), COP_ENOSPC);
+	assert_int_equal(space_admit_growing(world.space, 67), COP_ENOSPC); /* a third is left */
+	assert_int_equal(space_admit_growing(world.space, 66), 0);
+	assert_int_equal(space_admit_growing(world.space, 1), COP_ENOSPC);
+	space_unadmit(world.space, 66);
 	assert_int_equal(space_admit(world.space, 101, true), COP_ENOSPC);
 	assert_int_equal(space_admit(world.space, 100, true), 0);
 	assert_int_equal(space_admit(world.space, 1, true), COP_ENOSPC);
