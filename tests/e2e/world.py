@@ -113,14 +113,14 @@ class World:
 
     def wait_until_free(self):
         """The kernel lets go of a killed process' files when its last requests have ended."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while subprocess.run([PROGRAM, "sync", "v.cop"], cwd=self.folder, check=False,
                              capture_output=True).returncode == BUSY:
             assert time.monotonic() < deadline, "the volume is still busy"
 
     def wait_until_unlocked(self, name="v.cop"):
         """The same, without a command that opens it."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         with open(self.path(name), "rb") as file:
             while True:
                 try:
