@@ -708,7 +708,10 @@ volume_enter(struct volume *volume, struct volume_visit *visit)
 void
 volume_leave(struct volume *volume, struct volume_visit *visit)
 {
+	bool is_oldest;
+
 	mutex_lock(&volume->visit_lock);
+	is_oldest = !visit->previous;
 	if (visit->previous)
 		visit->previous->next = visit->next;
 	else
@@ -717,7 +720,8 @@ volume_leave(struct volume *volume, struct volume_visit *visit)
 		visit->next->previous = visit->previous;
 	else
 		volume->visit_last = visit->previous;
-	if (volume->visit_waiters > 0)
+	/* Nobody waits for a newer one: many of them must not wear out his patience. */
+	if (is_oldest && volume->visit_waiters > 0)
 		condition_wake_all(&volume->visit_left);
 	mutex_unlock(&volume->visit_lock);
 }

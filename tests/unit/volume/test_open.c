@@ -1,9 +1,11 @@
 #include "base/checksum.h"
+#include "base/clock.h"
 #include "support/alloc.h"
 #include "volume/volume_internal.h"
 #include "world.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -585,6 +587,55 @@ readers_never_take_the_haste_of_a_writer_for_damage(void **state)
 	world_end(&world);
 }
 
+/* ---- Visits ---------------------------------------------------------------------------------- */
+
+/* Far less than what is waited for an old visit, and enough for some hundreds of newer ones. */
+static const int64_t passing_ns = 50000000;
+
+/* Lets go of an old visit when somebody waits for that, and many newer ones have come and gone. */
+static void *
+pass_by_and_let_go(void *context)
+{
+	struct world *world = context;
+	struct volume *volume = world->volume;
+	bool is_waited_for = false;
+	int64_t end_ns;
+
+	while (!is_waited_for) {
+		sched_yield();
+		mutex_lock(&volume->visit_lock);
+		is_waited_for = volume->visit_waiters > 0;
+		mutex_unlock(&volume->visit_lock);
+	}
+	end_ns = clock_monotonic_ns() + passing_ns;
+	while (clock_monotonic_ns() < end_ns) {
+		struct volume_visit passing;
+
+		volume_enter(volume, &passing);
+		volume_leave(volume, &passing);
+		sched_yield();
+	}
+	volume_leave(volume, &world->visit);
+	return NULL;
+}
+
+static void
+waits_for_an_old_visit_whoever_passes_by(void **state)
+{
+	struct world world = { 0 };
+	pthread_t thread;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	assert_int_equal(world_put(&world, 1, 1, 100), 0);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	assert_int_equal(pthread_create(&thread, NULL, pass_by_and_let_go, &world), 0);
+	assert_true(volume__wait_for_visits(world.volume));
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	volume_enter(world.volume, &world.visit);
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -604,6 +655,7 @@ main(void)
 		cmocka_unit_test(opening_survives_every_lack_of_memory),
 		cmocka_unit_test(a_reader_follows_over_many_checkpoints),
 		cmocka_unit_test(readers_never_take_the_haste_of_a_writer_for_damage),
+		cmocka_unit_test(waits_for_an_old_visit_whoever_passes_by),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
