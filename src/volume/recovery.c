@@ -504,10 +504,11 @@ has_room_to_shadow_again(const struct volume *volume)
 static int
 relieve_memory(struct volume *volume, const struct journal_cut *cut)
 {
+	uint64_t dirty =
+		atomic_load(&volume->open_node_bytes) + atomic_load(&volume->shares.list_bytes);
 	int err;
 
-	if (volume->options.read_only ||
-		atomic_load(&volume->open_node_bytes) < volume->dirty_limit_bytes)
+	if (volume->options.read_only || dirty < volume->dirty_limit_bytes)
 		return 0;
 	if (cut && !has_room_to_shadow_again(volume))
 		return 0;
