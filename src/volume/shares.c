@@ -272,8 +272,10 @@ volume__shares_know(struct volume *volume, const struct share_work *work, struct
 		asked->blocks < run.blocks)
 		return false;
 	for (uint64_t block = run.addr; block < run.addr + run.blocks; block = end) {
-		(void)extra_at(volume, work, block, &end);
-		need->adds++;
+		if (extra_at(volume, work, block, &end) > 0)
+			need->adds++;
+		else
+			need->last_pieces++;
 		need->pieces++;
 	}
 	return true;
@@ -289,7 +291,9 @@ need_copy(struct share_work *work, const struct tree_pointer *pointer, uint32_t 
 	if (asked->round == work->round)
 		return;
 	asked->round = work->round;
-	/* What is released with them may be parted where they begin and end. */
+	/* What is released with them may be parted where they begin and end, and what was referred
+	 * to once may be so no more. */
+	need->is_copying = true;
 	need->adds += 1 + 3 * (uint64_t)entries;
 	need->pieces += 2 * (uint64_t)entries;
 }

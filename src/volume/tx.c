@@ -30,6 +30,7 @@ enum {
 	PREPARE_TRIES_FREE = 2,    /* before the third holds new tickets back */
 	SPACE_CHECKPOINTS = 2,     /* that an admission waits for, twice */
 	PATHS_OF_MESSAGE = 2,      /* its key's, and its root record's */
+	PARTS_OF_RUN = 3,          /* of a clone: itself, and what is released across its ends */
 	LIST_ENTRIES_PER_NODE = 4, /* a node taken may free two, with two copies each */
 	NODE_COPIES_MAX = 2,
 	VALUE_BYTES_MAX = 16384, /* more than tree_value_bytes_max() of any node */
@@ -1037,7 +1038,8 @@ adds_of_clones(const struct tx *tx)
 
 	for (uint32_t i = 0; i < tx->message_count; i++) {
 		if (tx->messages[i].op == MESSAGE_CLONE)
-			adds += 1 + tx->messages[i].value_bytes / TX_RUN_BYTES;
+			adds += 1 +
+				PARTS_OF_RUN * (uint64_t)tx->messages[i].value_bytes / TX_RUN_BYTES;
 	}
 	return adds;
 }
@@ -1054,7 +1056,10 @@ knows_shares(struct tx *tx, struct share_need *out_need)
 	struct share_need *need = out_need;
 	bool is_as_seen = true;
 
-	*need = (struct share_need){ .adds = adds_of_clones(tx) };
+	*need = (struct share_need){
+		.adds = adds_of_clones(tx),
+		.pieces = adds_of_clones(tx),
+	};
 	if (!volume__may_be_shared(volume, 0))
 		return true;
 	work->round++;
@@ -1083,6 +1088,8 @@ knows_shares(struct tx *tx, struct share_need *out_need)
 			return false;
 		tx->is_stale = tx->is_stale || !is_as_seen;
 	}
+	if (need->is_copying)
+		need->adds += need->last_pieces;
 	return true;
 }
 
@@ -1694,17 +1701,17 @@ try_commit(struct tx *tx)
 	return err;
 }
 
-/* For the first ticket: what is released is referred to once, or by others in one piece. */
+/* For the first ticket: what is released is referred to once, in one piece. */
 static void
 guess_need(struct tx *tx)
 {
-	uint64_t runs = tx->released.count + tx->remains.run_count + tx->remains.node_count;
-
 	tx->work.adds = adds_of_clones(tx);
-	if (!volume__may_be_shared(tx->volume, 0))
-		return;
-	tx->work.adds += runs;
-	tx->work.pieces = runs;
+	for (size_t i = 0; i < tx->remains.node_count; i++)
+		tx->work.adds += tx->remains.nodes[i].is_shared;
+	tx->work.pieces = adds_of_clones(tx);
+	if (volume__may_be_shared(tx->volume, 0))
+		tx->work.pieces +=
+			tx->released.count + tx->remains.run_count + tx->remains.node_count;
 }
 
 int

@@ -82,6 +82,8 @@ struct share_work {
 struct share_need {
 	uint64_t adds;
 	uint64_t pieces;
+	uint64_t last_pieces; /* of them, those that are referred to once */
+	bool is_copying;      /* a node that is shared: it hands out references */
 };
 
 struct shares {

@@ -265,6 +265,55 @@ a_cut_leaves_the_other_whole(void **state)
 	model_fini(&m);
 }
 
+/* Blocks that others have, and blocks that nobody else has, in turn: each is a change by itself. */
+static void
+gives_up_what_is_shared_in_pieces(void **state)
+{
+	enum { TEETH = 17, TOOTH = 14, STEP = 15 };
+	struct model m;
+
+	(void)state;
+	model_init(&m, 13);
+	for (uint32_t i = 0; i < TEETH; i++)
+		write_both(&m, 0, (uint64_t)i * STEP * BLOCK_BYTES, TOOTH * BLOCK_BYTES, i);
+	must(cop_sync(m.world.volume));
+	clone_both(&m, 0, 1);
+	for (uint64_t block = 0; block < TEETH * STEP; block += 2)
+		punch_both(&m, 1, block * BLOCK_BYTES, BLOCK_BYTES);
+	clone_both(&m, 0, 2);
+	punch_both(&m, 0, 0, TEETH * STEP * BLOCK_BYTES);
+	expect_all(&m);
+	checkpoint_and_check(&m);
+	clone_both(&m, 2, 0); /* and back again, over itself in part */
+	punch_both(&m, 0, 7 * BLOCK_BYTES, 100 * BLOCK_BYTES);
+	clone_both(&m, 1, 0);
+	expect_all(&m);
+	checkpoint_and_check(&m);
+	model_fini(&m);
+}
+
+/* In the record as well: what is given up is parted where what is shared begins and ends. */
+static void
+becomes_a_clone_of_what_it_shares_in_part(void **state)
+{
+	struct model m;
+
+	(void)state;
+	model_init(&m, 14);
+	write_both(&m, 0, 0, 30 * BLOCK_BYTES, 1);
+	must(cop_sync(m.world.volume));
+	clone_both(&m, 0, 1);
+	clone_both(&m, 0, 2);
+	for (uint64_t block = 3; block < 30; block += 5)
+		punch_both(&m, 1, block * BLOCK_BYTES, BLOCK_BYTES);
+	clone_both(&m, 1, 0);
+	clone_both(&m, 2, 1);
+	clone_both(&m, 0, 2);
+	expect_all(&m);
+	checkpoint_and_check(&m);
+	model_fini(&m);
+}
+
 /* Preallocated blocks read as zeros in both, though one has written to them. */
 static void
 does_not_write_into_what_was_preallocated_for_both(void **state)
@@ -506,6 +555,8 @@ main(void)
 		cmocka_unit_test(shares_a_tree_for_one_root),
 		cmocka_unit_test(gives_back_all_when_both_are_gone),
 		cmocka_unit_test(a_cut_leaves_the_other_whole),
+		cmocka_unit_test(gives_up_what_is_shared_in_pieces),
+		cmocka_unit_test(becomes_a_clone_of_what_it_shares_in_part),
 		cmocka_unit_test(does_not_write_into_what_was_preallocated_for_both),
 		cmocka_unit_test(refuses_what_is_no_file),
 		cmocka_unit_test(costs_nothing_where_nothing_is_shared),
