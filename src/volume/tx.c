@@ -1299,8 +1299,8 @@ nodes_of_messages(const struct volume *volume, uint32_t object, uint32_t content
  * So S is never below A, and who waits for tickets, visits and two checkpoints gets what he needs.
  * A tree that grows in height by one makes A larger by less than a half; then S is still enough.
  */
-void
-volume__update_reserve(struct volume *volume)
+static uint64_t
+reserve_blocks(const struct volume *volume, bool is_sharing)
 {
 	uint64_t removal = nodes_of_messages(volume, TX_REMOVAL_OBJECT_MESSAGES,
 		TX_REMOVAL_CONTENT_MESSAGES, TX_REMOVAL_CATALOG_MESSAGES);
@@ -1308,11 +1308,17 @@ volume__update_reserve(struct volume *volume)
 		volume, TX_CUT_OBJECT_MESSAGES, TX_CUT_CONTENT_MESSAGES, TX_CUT_CATALOG_MESSAGES);
 	uint64_t blocks = max_u64(removal, cut) * NODE_COPIES_MAX * volume->node_blocks;
 
-	if (volume__may_be_shared(volume, 0))
+	if (is_sharing)
 		blocks += share_nodes_worst(TX_EMPTYING_SHARES,
 				  volume->shares.tree.tree.root.levels, volume->env.node_bytes) *
 			  NODE_COPIES_MAX * volume->node_blocks;
-	space_set_reserve(volume->space, 3 * (blocks + TX_CUT_BLOCKS));
+	return 3 * (blocks + TX_CUT_BLOCKS);
+}
+
+void
+volume__update_reserve(struct volume *volume)
+{
+	space_set_reserve(volume->space, reserve_blocks(volume, volume__may_be_shared(volume, 0)));
 }
 
 /* ---- Commit and abort ------------------------------------------------------------------------ */
@@ -1537,6 +1543,9 @@ worst_now(struct tx *tx)
 	tx->work.promised_blocks =
 		volume__shares_blocks(volume, SHARE_POINTS_OF_ADD * tx->work.adds);
 	want.blocks += tx->work.promised_blocks;
+	/* Nothing was shared before, and the reserve grows with the first clone. */
+	if (adds_of_clones(tx) > 0 && !volume__may_be_shared(volume, 0) && !tx->is_replay)
+		want.blocks += reserve_blocks(volume, true) - reserve_blocks(volume, false);
 	gate_leave_shared(volume->gate);
 	return want;
 }

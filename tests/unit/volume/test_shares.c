@@ -238,6 +238,36 @@ a_checkpoint_takes_all_changes(void **state)
 	world_end(&world);
 }
 
+/* The reserve grows with the first clone: what others were promised must not lie in it then. */
+static void
+the_first_clone_sets_its_reserve_aside(void **state)
+{
+	struct world world = { 0 };
+	struct space *space;
+	uint64_t left = 0;
+	int err = COP_ENOSPC;
+
+	(void)state;
+	world_format(&world, UINT64_C(64) << 20, NODE);
+	grow(&world, A);
+	space = world.volume->space;
+	while (err) {
+		uint64_t others;
+
+		left += 32;
+		others = space_available_blocks(space) - left;
+		assert_int_equal(space_admit(space, others, false), 0);
+		err = clone_tree(&world, A, B);
+		space_unadmit(space, others);
+		if (err)
+			assert_int_equal(err, COP_ENOSPC);
+		else
+			assert_true(space_available_blocks(space) >= others);
+	}
+	assert_true(left > 32); /* it was refused first */
+	world_end(&world);
+}
+
 /* All or nothing, whichever allocation fails. */
 static void
 survives_every_failing_allocation(void **state)
@@ -283,6 +313,7 @@ main(void)
 		cmocka_unit_test(asks_only_of_what_may_be_shared),
 		cmocka_unit_test(a_replay_shares_again),
 		cmocka_unit_test(a_checkpoint_takes_all_changes),
+		cmocka_unit_test(the_first_clone_sets_its_reserve_aside),
 		cmocka_unit_test(survives_every_failing_allocation),
 	};
 
