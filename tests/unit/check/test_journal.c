@@ -374,14 +374,14 @@ judges_runs_and_messages(void **state)
 }
 
 static bool
-shares_runs(const struct journal_tx *tx)
+has_clone(const struct journal_tx *tx)
 {
 	struct reader r = reader_over(tx->first_message, (size_t)(tx->end - tx->first_message));
 	struct journal_message message;
 
 	for (uint32_t i = 0; i < tx->messages; i++) {
 		must(journal_decode_message(&r, &message));
-		if (message.op == MESSAGE_CLONE && message.value.bytes > 0)
+		if (message.op == MESSAGE_CLONE)
 			return true;
 	}
 	return false;
@@ -396,7 +396,7 @@ clone_in(struct edited *edited)
 	struct reader r;
 	size_t at = 0;
 
-	(void)find_tx(edited, shares_runs, &tx);
+	(void)find_tx(edited, has_clone, &tx);
 	r = reader_over(tx.first_message, (size_t)(tx.end - tx.first_message));
 	while (message.op != MESSAGE_CLONE) {
 		at = r.at;
@@ -445,6 +445,33 @@ judges_clones(void **state)
 	close_killed(w, &journal);
 }
 
+/* It would lose the content: what a crash leaves never says that. */
+static void
+refuses_a_clone_over_content(void **state)
+{
+	enum { OBJECT_AT = 16 };
+	struct journal journal;
+	struct world *w = world_open();
+	struct edited edited;
+	uint64_t source = world_id(w, "comb");
+	uint64_t other;
+
+	(void)state;
+	other = world_clone(w, source);
+	world_reopen(w);
+	(void)world_clone(w, source);
+	must(cop_sync(w->volume));
+	world_kill(w);
+	journal_load(w, &journal);
+	world_expect_none(w);
+
+	batch_take(w, &journal, batch_after_tail(&journal, 0), &edited);
+	put_le64(clone_in(&edited) + OBJECT_AT, other);
+	batch_put(w, &journal, &edited);
+	world_expect_one(w, COP_PROBLEM_JOURNAL, 0, "a clone over content that stays");
+	close_killed(w, &journal);
+}
+
 int
 main(void)
 {
@@ -459,6 +486,7 @@ main(void)
 		cmocka_unit_test(compares_batches_with_those_before),
 		cmocka_unit_test(judges_runs_and_messages),
 		cmocka_unit_test(judges_clones),
+		cmocka_unit_test(refuses_a_clone_over_content),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
