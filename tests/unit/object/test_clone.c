@@ -464,6 +464,91 @@ a_full_volume_of_clones_can_be_emptied(void **state)
 	model_fini(&m);
 }
 
+/* Of what only one file has, on a volume without room on which others are clones. */
+static void
+what_is_not_shared_can_be_cut_on_a_full_volume(void **state)
+{
+	struct model m;
+	struct cop_object *filler;
+	uint64_t at = 0;
+	uint64_t asked;
+
+	(void)state;
+	model_init(&m, 12);
+	comb(&m, 0, 120);
+	comb(&m, 1, 120);
+	clone_both(&m, 1, 2);
+	filler = world_file(&m.world);
+	while (cop_write(filler, at, m.bytes[0], 16 * BLOCK_BYTES, NULL) == 0)
+		at += 16 * BLOCK_BYTES;
+	err_clear();
+	must(cop_sync(m.world.volume));
+	asked = volume_stats(m.world.volume->volume).share_lookups;
+	punch_both(&m, 0, 10 * BLOCK_BYTES, 80 * BLOCK_BYTES);
+	truncate_both(&m, 0, 130 * BLOCK_BYTES);
+	truncate_both(&m, 0, 0);
+	assert_true(volume_stats(m.world.volume->volume).share_lookups > asked); /* it is old */
+	must(cop_sync(m.world.volume));
+	expect_all(&m);
+	cop_release(filler);
+	reopen(&m, true);
+	expect_all(&m);
+	model_fini(&m);
+}
+
+/*
+ * Where there is hardly room: what a write has said is written is so after a sync, though each
+ * first change of a part that is shared takes nodes of the share tree as well.
+ */
+static void
+what_was_written_on_a_full_volume_stays(void **state)
+{
+	enum { PIECE = 16 * BLOCK_BYTES, TRIES = 400 };
+	struct model m;
+	struct cop_object *filler;
+	uint64_t at = 0;
+	uint32_t refused = 0;
+
+	(void)state;
+	model_init(&m, 11);
+	comb(&m, 0, 120);
+	for (size_t i = 1; i < FILES; i++)
+		clone_both(&m, 0, i);
+	must(cop_sync(m.world.volume));
+	filler = world_file(&m.world);
+	while (cop_write(filler, at, m.bytes[0], PIECE, NULL) == 0)
+		at += PIECE;
+	err_clear();
+	must(cop_settle(m.world.volume));
+	for (int i = 0; i < TRIES; i++) {
+		size_t file = rng_below(&m.rng, FILES);
+		uint64_t offset = rng_below(&m.rng, 240) * BLOCK_BYTES;
+		uint8_t bytes[BLOCK_BYTES];
+		int err;
+
+		world_bytes(1000 + i, bytes, sizeof bytes);
+		err = cop_write(m.files[file], offset, bytes, sizeof bytes, NULL);
+		if (err == 0) {
+			memcpy(m.bytes[file] + offset, bytes, sizeof bytes);
+			m.length[file] = max_u64(m.length[file], offset + sizeof bytes);
+		} else {
+			assert_int_equal(err, COP_ENOSPC);
+			err_clear();
+			if (++refused % 8 == 0 && at >= PIECE)
+				must(cop_set_length(filler, at -= PIECE));
+		}
+		if (i % 16 == 0)
+			must(cop_sync(m.world.volume));
+	}
+	must(cop_sync(m.world.volume));
+	assert_true(refused > 0);
+	expect_all(&m);
+	cop_release(filler);
+	reopen(&m, true);
+	expect_all(&m);
+	model_fini(&m);
+}
+
 /* ---- At random ------------------------------------------------------------------------------- */
 
 static void
@@ -563,6 +648,8 @@ main(void)
 		cmocka_unit_test(asks_for_nothing_that_is_younger_than_the_clone),
 		cmocka_unit_test(survives_every_failing_allocation),
 		cmocka_unit_test(a_full_volume_of_clones_can_be_emptied),
+		cmocka_unit_test(what_is_not_shared_can_be_cut_on_a_full_volume),
+		cmocka_unit_test(what_was_written_on_a_full_volume_stays),
 		cmocka_unit_test(agrees_with_copies_at_random),
 	};
 

@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "cache/cache.h"
+#include "object/clone.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -55,6 +56,7 @@ step(struct worker *worker, struct rng *rng, uint8_t *buffer)
 	char name[8];
 	size_t bytes = (size_t)snprintf(name, sizeof name, "%d", (int)rng_below(rng, NAMES));
 	struct cop_object *file = open_or_make(worker, name, bytes);
+	struct cop_object *other;
 	uint64_t offset = rng_below(rng, FILE_BYTES);
 	size_t part = 1 + rng_below(rng, rng_below(rng, 2) == 0 ? FILE_BYTES : 3000);
 	size_t got;
@@ -72,6 +74,12 @@ step(struct worker *worker, struct rng *rng, uint8_t *buffer)
 	case 3:
 	case 4:
 		must(cop_write(file, offset, buffer, part, NULL));
+		break;
+	case 5:
+		name[0] = (char)('0' + rng_below(rng, NAMES)); /* maybe itself */
+		other = open_or_make(worker, name, 1);
+		must(object_clone(file, other));
+		cop_release(other);
 		break;
 	default:
 		for (int i = 0; i < 8; i++)
