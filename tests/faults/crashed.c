@@ -9,7 +9,7 @@
 #include "support/world.h"
 #include "volume/volume.h"
 
-enum { SEED = 61, STEP_NS = 1000 };
+enum { SEED = 61, STEP_NS = 1000, TEETH = 40 }; /* which are too many for a record */
 
 /* ---- What is done ---------------------------------------------------------------------------- */
 
@@ -20,6 +20,8 @@ static const struct op before_all[] = {
 	{ .type = OP_CREATE, .kind = COP_FILE, .path = "/tree" },
 	{ .type = OP_CREATE, .kind = COP_FILE, .path = "/gone" },
 	{ .type = OP_WRITE, .path = "/gone", .bytes = 9000, .seed = 5 },
+	{ .type = OP_CREATE, .kind = COP_FILE, .path = "/comb" },
+	{ .type = OP_CREATE, .kind = COP_FILE, .path = "/copy" },
 	{ .type = OP_SYNC },
 };
 
@@ -59,6 +61,11 @@ static const struct op after_newest[] = {
 	{ .type = OP_SYNC },
 	{ .type = OP_WRITE, .path = "/two", .offset = 4096, .bytes = 8192, .seed = 12 },
 	{ .type = OP_SYNC },
+	{ .type = OP_CLONE, .path = "/comb", .path2 = "/copy" },
+	{ .type = OP_SYNC },
+	{ .type = OP_WRITE, .path = "/copy", .offset = 8192, .bytes = 4096, .seed = 13 },
+	{ .type = OP_CLONE, .path = "/two", .path2 = "/three" },
+	{ .type = OP_SYNC },
 };
 
 static void
@@ -95,6 +102,13 @@ fill(struct crashed *crashed, struct world *world, struct op_runner *runner)
 
 	for (size_t i = 0; i < ARRAY_COUNT(before_all); i++)
 		run(world, runner, &before_all[i]);
+	for (uint32_t i = 0; i < TEETH; i++)
+		run(world, runner,
+			&(struct op){ .type = OP_WRITE,
+				.path = "/comb",
+				.offset = (uint64_t)i * 8192,
+				.bytes = 4096,
+				.seed = i });
 	must(volume_checkpoint(below), "checkpoint");
 	for (size_t i = 0; i < ARRAY_COUNT(before_predecessor); i++)
 		run(world, runner, &before_predecessor[i]);

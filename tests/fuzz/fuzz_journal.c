@@ -241,6 +241,8 @@ seed_transaction(uint32_t number, uint8_t *out, size_t capacity)
 {
 	static const uint8_t zero[BLOCK_BYTES];
 	static const uint8_t job[80];
+	static const uint8_t source[CLONE_KEY_BYTES] = { [CLONE_KEY_BYTES - 1] = 21 };
+	static const uint8_t shared[TX_RUN_BYTES] = { DATA_AT & 0xff, DATA_AT >> 8, [8] = 1 };
 	const uint64_t checksum = checksum64(zero, sizeof zero);
 	const struct tree_name content = { .branch = 1, .object = 20, .kind = TREE_CONTENT };
 	const struct tree_name catalog = { .kind = TREE_CATALOG };
@@ -271,6 +273,11 @@ seed_transaction(uint32_t number, uint8_t *out, size_t capacity)
 			.key = view_of("j", 1),
 			.from = view_of("until", 5),
 			.is_end = true },
+		{ .op = MESSAGE_CLONE, .name = content, .key = view_of(source, sizeof source) },
+		{ .op = MESSAGE_CLONE,
+			.name = content,
+			.key = view_of(source, sizeof source),
+			.value = view_of(shared, sizeof shared) },
 	};
 	struct journal_tx tx = {
 		.messages = (uint16_t)(1 + number % ARRAY_COUNT(messages)),

@@ -1,6 +1,6 @@
 /*
  * What the object floor decodes: records with the extents in them, entries of content trees, jobs,
- * and values that lie in extents.
+ * and values that lie in extents; and entries of the share tree.
  *
  * The first byte says which. What is accepted must encode to the same bytes again: a decoder that
  * forgets a field, or lets one pass that has no meaning, is found.
@@ -9,10 +9,11 @@
 #include "fuzz/fuzz.h"
 #include "object/data_internal.h"
 #include "object/job_format.h"
+#include "space/share_format.h"
 
 #include <assert.h>
 
-enum input_kind { INPUT_RECORD, INPUT_ENTRY, INPUT_JOB, INPUT_BLOB, INPUT_KINDS };
+enum input_kind { INPUT_RECORD, INPUT_ENTRY, INPUT_JOB, INPUT_BLOB, INPUT_SHARE, INPUT_KINDS };
 
 static void
 try_record(struct view value)
@@ -73,6 +74,22 @@ try_blob(struct view value)
 	extents_free(&extents);
 }
 
+static void
+try_share(struct view input)
+{
+	size_t key_bytes = min_u64(input.bytes, SHARE_KEY_BYTES);
+	struct view key = view_of(input.data, key_bytes);
+	struct view value = view_of(input.data + key_bytes, input.bytes - key_bytes);
+	uint8_t again[SHARE_VALUE_BYTES];
+	struct share_range range;
+
+	if (share_decode(key, value, &range) != 0)
+		return;
+	share_encode(&range, again);
+	assert(view_equal(view_of(again, sizeof again), value));
+	assert(share_end(&range) - 1 == get_be64(key.data));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
@@ -93,6 +110,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		break;
 	case INPUT_BLOB:
 		try_blob(rest);
+		break;
+	case INPUT_SHARE:
+		try_share(rest);
 		break;
 	case INPUT_KINDS:
 		break;
@@ -152,6 +172,19 @@ seed_record(uint32_t number, struct writer *w)
 }
 
 static void
+seed_share(uint32_t number, struct writer *w)
+{
+	const struct share_range range = { .addr = 500, .blocks = 4, .extra = 1 + number };
+	uint8_t key[SHARE_KEY_BYTES];
+	uint8_t value[SHARE_VALUE_BYTES];
+
+	share_key(share_end(&range) - 1, key);
+	share_encode(&range, value);
+	write_bytes(w, key, sizeof key);
+	write_bytes(w, value, sizeof value);
+}
+
+static void
 seed_job(uint32_t number, struct writer *w)
 {
 	uint8_t bytes[JOB_BYTES_MAX];
@@ -192,6 +225,9 @@ fuzz_seed(uint32_t index, uint8_t out[FUZZ_SEED_BYTES_MAX])
 	case INPUT_BLOB:
 		write_le32(&w, 12345);
 		extent_encode_listed(&extent, &w);
+		break;
+	case INPUT_SHARE:
+		seed_share(index / INPUT_KINDS, &w);
 		break;
 	case INPUT_KINDS:
 		break;

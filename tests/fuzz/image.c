@@ -46,6 +46,17 @@ struct image_base {
 
 /* ---- The good volume ------------------------------------------------------------------------ */
 
+/* On top of what the crash suite begins with: a tree that three have, and not all of it. */
+static const struct op clones[] = {
+	{ .type = OP_CLONE, .path = "/tree", .path2 = "/many" },
+	{ .type = OP_CLONE, .path = "/tree", .path2 = "/one" },
+	{ .type = OP_CLONE, .path = "/extents", .path2 = "/d/file" },
+	{ .type = OP_SETTLE },
+	{ .type = OP_WRITE, .path = "/many", .offset = 81920, .bytes = 4096, .seed = 12 },
+	{ .type = OP_PUNCH, .path = "/one", .offset = 0, .bytes = 163840 },
+	{ .type = OP_SYNC },
+};
+
 static int
 fill_volume(struct world *world)
 {
@@ -59,6 +70,8 @@ fill_volume(struct world *world)
 		world->now_ns++;
 		err = op_run(&runner, &op, &id);
 	}
+	for (size_t i = 0; !err && i < ARRAY_COUNT(clones); i++)
+		err = op_run(&runner, &clones[i], &id);
 	op_runner_fini(&runner);
 	workload_free(fixture);
 	return err;
