@@ -1,7 +1,7 @@
 /*
  * Fills a volume to the brim and empties it again, many times.
  *
- * usage: full MIB ROUNDS [SEED]
+ * usage: full [--clones] MIB ROUNDS [SEED]
  *
  * A round makes objects of every kind and size until there is no space and checks that the error is
  * the right one. Then it lives on the full volume for a while: it overwrites, which may be refused
@@ -10,11 +10,15 @@
  * another order, some of it by truncation first, and expects exactly the free space that there was
  * after init.
  *
+ * With --clones many files are clones of others, or become it on the full volume. Then punching and
+ * cutting may be refused as well, for what others hold needs nodes and frees nothing.
+ *
  * The clock is the test's. Every other opening has a thread in the background; without one, timers
  * and jobs run when the test says so, and equal seeds make equal volumes.
  */
 
 #include "check/check.h"
+#include "object/clone.h"
 #include "object/open.h"
 
 #include "base/num.h"
@@ -64,8 +68,10 @@ struct world {
 	struct rng rng;
 	_Atomic int64_t now_ns;
 	bool has_thread;
+	bool has_clones;
 	uint64_t opened;
-	uint64_t refused; /* overwrites */
+	uint64_t cloned;
+	uint64_t refused;
 	uint64_t changed; /* on a full volume */
 };
 
@@ -180,11 +186,51 @@ let_time_pass(struct world *world)
 		die("timers");
 }
 
+static struct cop_object *
+find(struct world *world, const struct stored *stored)
+{
+	struct cop_object *object;
+
+	if (cop_lookup(world->root, stored->name, strlen(stored->name), &object) != 0)
+		die("%s", stored->name);
+	return object;
+}
+
+/* A file that there is, or NULL. */
+static const struct stored *
+draw_file(struct world *world)
+{
+	const struct stored *stored =
+		world->count == 0 ? NULL : &world->list[rng_below(&world->rng, world->count)];
+
+	return stored && !stored->is_directory ? stored : NULL;
+}
+
+/* Makes the content of `object` that of `source`. */
+static int
+clone_from(struct world *world, const struct stored *source, struct stored *stored,
+	struct cop_object *object)
+{
+	struct cop_object *from = find(world, source);
+	int err = object_clone(from, object);
+
+	cop_release(from);
+	if (err)
+		return err;
+	world->cloned++;
+	stored->seed = source->seed;
+	stored->bytes = source->bytes;
+	stored->patch_count = source->patch_count;
+	memcpy(stored->patches, source->patches, sizeof stored->patches);
+	return 0;
+}
+
 /* One more object; COP_ENOSPC when it does not fit, and then nothing of it is there. */
 static int
 store_one(struct world *world)
 {
 	struct stored *stored = &world->list[world->count];
+	const struct stored *source = NULL;
 	struct cop_new new = COP_INIT(new);
 	struct cop_object *object;
 	size_t written;
@@ -200,8 +246,12 @@ store_one(struct world *world)
 	err = cop_create(world->root, stored->name, strlen(stored->name), &new, &object);
 	if (err)
 		return err;
+	if (world->has_clones && !stored->is_directory && rng_below(&world->rng, 2) == 0)
+		source = draw_file(world);
 	fill_bytes(world->buffer, stored->seed, stored->bytes);
-	if (stored->bytes > 0)
+	if (source)
+		err = clone_from(world, source, stored, object);
+	else if (stored->bytes > 0)
 		err = cop_write(object, 0, world->buffer, stored->bytes, &written);
 	cop_release(object);
 	if (err) {
@@ -249,16 +299,6 @@ fill_expected(struct world *world, const struct stored *stored)
 	}
 }
 
-static struct cop_object *
-find(struct world *world, const struct stored *stored)
-{
-	struct cop_object *object;
-
-	if (cop_lookup(world->root, stored->name, strlen(stored->name), &object) != 0)
-		die("%s", stored->name);
-	return object;
-}
-
 static void
 read_one(struct world *world, const struct stored *stored)
 {
@@ -280,14 +320,26 @@ read_world(struct world *world)
 		read_one(world, &world->list[i]);
 }
 
+/* What a clone has as well may take space to be cut. */
+static bool
+is_held_by_others(struct world *world, int err)
+{
+	if (err != COP_ENOSPC || !world->has_clones)
+		return false;
+	world->refused++;
+	return true;
+}
+
 static void
 truncate_one(struct world *world, struct stored *stored, uint64_t bytes)
 {
 	struct cop_object *object = find(world, stored);
+	int err = cop_set_length(object, bytes);
 
-	if (cop_set_length(object, bytes) != 0)
+	if (err == 0)
+		stored->bytes = bytes;
+	else if (!is_held_by_others(world, err))
 		die("truncate of %s on a full volume", stored->name);
-	stored->bytes = bytes;
 	cop_release(object);
 }
 
@@ -335,13 +387,29 @@ overwrite_one(struct world *world, struct stored *stored, struct cop_object *obj
 static void
 punch_one(struct world *world, struct stored *stored, struct cop_object *object)
 {
-	struct patch *patch = &stored->patches[stored->patch_count++];
+	struct patch *patch = &stored->patches[stored->patch_count];
+	int err;
 
 	patch->offset = rng_below(&world->rng, stored->bytes);
 	patch->bytes = 1 + rng_below(&world->rng, stored->bytes - patch->offset);
 	patch->seed = 0;
-	if (cop_punch(object, patch->offset, patch->bytes) != 0)
+	err = cop_punch(object, patch->offset, patch->bytes);
+	if (err == 0)
+		stored->patch_count++;
+	else if (!is_held_by_others(world, err))
 		die("punch of %s on a full volume", stored->name);
+}
+
+static void
+clone_over(struct world *world, struct stored *stored, struct cop_object *object)
+{
+	const struct stored *source = draw_file(world);
+	int err = source && source != stored ? clone_from(world, source, stored, object) : 0;
+
+	if (err == COP_ENOSPC)
+		world->refused++;
+	else if (err)
+		die("cloning over %s on a full volume", stored->name);
 }
 
 static void
@@ -354,7 +422,7 @@ change_one(struct world *world)
 		return;
 	object = find(world, stored);
 	world->changed++;
-	switch (rng_below(&world->rng, 8)) {
+	switch (rng_below(&world->rng, world->has_clones ? 10 : 8)) {
 	case 0:
 		let_time_pass(world);
 		break;
@@ -368,6 +436,10 @@ change_one(struct world *world)
 	case 4:
 		if (stored->patch_count < PATCHES_MAX)
 			punch_one(world, stored, object);
+		break;
+	case 8:
+	case 9:
+		clone_over(world, stored, object);
 		break;
 	default:
 		if (stored->patch_count < PATCHES_MAX)
@@ -417,8 +489,13 @@ main(int argc, char **argv)
 	uint64_t before;
 	long rounds;
 
+	if (argc > 1 && strcmp(argv[1], "--clones") == 0) {
+		world.has_clones = true;
+		argc--;
+		argv++;
+	}
 	if (argc < 3) {
-		(void)fprintf(stderr, "usage: full MIB ROUNDS [SEED]\n");
+		(void)fprintf(stderr, "usage: full [--clones] MIB ROUNDS [SEED]\n");
 		return 2;
 	}
 	rounds = strtol(argv[2], NULL, 10);
@@ -452,8 +529,8 @@ main(int argc, char **argv)
 	free(world.back);
 	(void)printf(
 		"%s MiB filled and emptied %ld times, %llu bytes free after each; %llu changes "
-		"while it was full, %llu overwrites refused\n",
+		"while it was full, %llu refused, %llu clones\n",
 		argv[1], rounds, (unsigned long long)before, (unsigned long long)world.changed,
-		(unsigned long long)world.refused);
+		(unsigned long long)world.refused, (unsigned long long)world.cloned);
 	return 0;
 }
