@@ -470,7 +470,8 @@ draw_of(const struct tx *tx)
 {
 	if (tx->promise)
 		return DRAW_ALL;
-	if (!tx->emptying)
+	/* A cut of what a clone has as well takes nodes, and frees nothing. */
+	if (!tx->emptying || (tx->work.is_copying && !tx->is_replay))
 		return DRAW_NOTHING;
 	return tx->may_grow ? DRAW_GROWING : DRAW_ALL;
 }
@@ -1659,6 +1660,7 @@ covers_need(struct tx *tx, const struct share_need *need)
 	struct share_work *work = &tx->work;
 	bool is_covered = need->adds <= work->adds && need->pieces <= work->pieces;
 
+	work->is_copying = need->is_copying;
 	if (need->adds > work->adds)
 		work->adds = need->adds;
 	if (need->pieces > work->pieces)

@@ -73,7 +73,8 @@ struct share_work {
 	struct share_spares spares;
 
 	/* What its ticket covers. */
-	uint64_t adds; /* changes of counts */
+	uint64_t adds;   /* changes of counts */
+	bool is_copying; /* nodes that are shared */
 	uint64_t pieces;
 	uint64_t promised_blocks;
 };

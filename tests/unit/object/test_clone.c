@@ -549,6 +549,55 @@ what_was_written_on_a_full_volume_stays(void **state)
 	model_fini(&m);
 }
 
+/* What a cut of a clone takes is not what deleting needs: else enough of them would use it up. */
+static void
+cuts_of_clones_leave_what_deleting_needs(void **state)
+{
+	enum { COPIES = 400 };
+	static struct cop_object *copies[COPIES];
+	struct model m;
+	struct cop_object *filler;
+	uint64_t at = 0;
+	uint64_t left;
+	uint64_t empty;
+
+	(void)state;
+	model_init(&m, 15);
+	empty = used_blocks(&m);
+	comb(&m, 0, 120);
+	for (size_t i = 0; i < COPIES; i++) {
+		copies[i] = world_file(&m.world);
+		must(object_clone(m.files[0], copies[i]));
+	}
+	filler = world_file(&m.world);
+	for (uint64_t piece = 16 * BLOCK_BYTES; piece > 0;
+		piece = piece / 4 / BLOCK_BYTES * BLOCK_BYTES) {
+		while (cop_write(filler, at, m.bytes[0], piece, NULL) == 0)
+			at += piece;
+		err_clear();
+		must(cop_settle(m.world.volume));
+	}
+	left = world_free_bytes(&m.world);
+	for (size_t i = 0; i < COPIES; i++) {
+		int err = cop_punch(copies[i], i % 100 * BLOCK_BYTES, 3 * BLOCK_BYTES);
+
+		if (err)
+			assert_int_equal(err, COP_ENOSPC);
+		err_clear();
+	}
+	must(cop_settle(m.world.volume));
+	assert_true(world_free_bytes(&m.world) >= left / 4 * 3);
+	for (size_t i = 0; i < COPIES; i++) {
+		must(cop_unref(copies[i]));
+		cop_release(copies[i]);
+	}
+	must(cop_unref(filler));
+	cop_release(filler);
+	remove_and_make(&m, 0);
+	assert_int_equal(used_blocks(&m), empty);
+	model_fini(&m);
+}
+
 /* ---- At random ------------------------------------------------------------------------------- */
 
 static void
@@ -650,6 +699,7 @@ main(void)
 		cmocka_unit_test(a_full_volume_of_clones_can_be_emptied),
 		cmocka_unit_test(what_is_not_shared_can_be_cut_on_a_full_volume),
 		cmocka_unit_test(what_was_written_on_a_full_volume_stays),
+		cmocka_unit_test(cuts_of_clones_leave_what_deleting_needs),
 		cmocka_unit_test(agrees_with_copies_at_random),
 	};
 
