@@ -85,7 +85,7 @@ struct op_runner {
 	struct cop_volume *volume; /* borrowed */
 	struct cop_object *root;   /* owned */
 	struct cop_object *held[OP_HELD];
-	uint8_t *buffer; /* OP_WRITE_BYTES_MAX */
+	uint8_t *buffer; /* OP_WRITE_BYTES_MAX and a block, aligned to blocks */
 };
 
 MUST_CHECK int op_runner_init(struct op_runner *runner, struct cop_volume *volume);

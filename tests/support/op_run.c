@@ -1,6 +1,8 @@
 #include "support/op.h"
 
+#include "base/num.h"
 #include "coppice.h"
+#include "device/device.h"
 #include "object/clone.h"
 
 #include <stdlib.h>
@@ -10,7 +12,7 @@ int
 op_runner_init(struct op_runner *runner, struct cop_volume *volume)
 {
 	*runner = (struct op_runner){ .volume = volume };
-	runner->buffer = malloc(OP_WRITE_BYTES_MAX);
+	runner->buffer = block_buffer_alloc(div_up(OP_WRITE_BYTES_MAX, COP_BLOCK_BYTES) + 1);
 	if (!runner->buffer)
 		return fail(COP_ENOMEM, "runner");
 	return cop_root(volume, NULL, &runner->root);
@@ -107,10 +109,13 @@ run_create(struct op_runner *runner, const struct op *op, uint64_t *out_id)
 static int
 write_to(struct op_runner *runner, struct cop_object *object, const struct op *op)
 {
+	/* Which device calls there are depends on where the bytes lie: it is the same in a replay.
+	 */
+	uint8_t *bytes = runner->buffer + op->seed % 2;
 	size_t written = 0;
 
-	op_fill(op->seed, 0, runner->buffer, op->bytes);
-	return cop_write(object, op->offset, runner->buffer, op->bytes, &written);
+	op_fill(op->seed, 0, bytes, op->bytes);
+	return cop_write(object, op->offset, bytes, op->bytes, &written);
 }
 
 static int

@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/num.h"
 #include "coppice.h"
+#include "device/device.h"
 #include "support/must.h"
 
 enum {
@@ -304,7 +305,7 @@ snapshot_of_volume(struct cop_volume *volume, struct snapshot **out_snapshot)
 	if (err)
 		return err;
 	walker.snapshot = snapshot_create();
-	walker.buffer = must_alloc(CHUNK_BYTES);
+	walker.buffer = must_have(block_buffer_alloc(CHUNK_BYTES / COP_BLOCK_BYTES));
 	read_object(&walker, walker.root, snapshot_add(walker.snapshot, "/"));
 	while (!err && walker.pending_count > 0) {
 		struct pending pending = walker.pending[--walker.pending_count];
