@@ -135,7 +135,7 @@ struct cop_open_options {
 	int64_t (*clock_ns)(void *context); /* NULL: the wall clock, in ns since 1970 */
 	void *context;                      /* handed to the two above */
 	bool write_through; /* every write enters history at once, as other changes do */
-	bool accept_loss; /* write to a volume whose journal has lost to damage what was durable */
+	bool accept_loss; /* write to a volume that has lost to damage what was durable */
 };
 
 #define COP_CACHE_BYTES_MIN (UINT64_C(8) << 20)
@@ -143,9 +143,11 @@ struct cop_open_options {
 /*
  * Opens a volume. One process at a time opens for writing (COP_EBUSY names the pid); readers see
  * the newest durable checkpoint. COP_ENOTVOLUME, COP_EUNSUPPORTED, COP_ECHECKSUM: as they say.
- * COP_ELOSS: damage in the journal has lost what was durable, and the text says which batches; the
+ * COP_ELOSS: damage has lost what was durable. In the journal: the text says which batches; the
  * volume opens for reading as it was before them, and for writing from there on when `accept_loss`
- * is set, which gives up for good what came after.
+ * is set, which gives up for good what came after. In names or objects that the journal must
+ * change: the text says whose; the volume opens for reading without them, and for writing when
+ * `accept_loss` is set, which gives up these.
  */
 COP_API COP_MUST_CHECK int cop_open(
 	const char *device, const struct cop_open_options *options, struct cop_volume **out_volume);

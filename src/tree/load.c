@@ -29,6 +29,10 @@ load_check_pointer(
 			"a pointer born in generation %" PRIu64 " where %" PRIu64
 			" is the latest possible",
 			pointer->birth, birth_max);
+	if (pointer->seal == TREE_SEAL_LOST)
+		return fail(COP_ECHECKSUM,
+			"the node that was at block %" PRIu64 " was damaged and is lost",
+			pointer->addr);
 	return 0;
 }
 

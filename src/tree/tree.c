@@ -27,6 +27,7 @@
  *     room.
  */
 
+#include "base/plant.h"
 #include "tree/tree_internal.h"
 
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct wanted {
 	struct load_target targets[TREE_READS_AHEAD_MAX];
 	uint32_t count;
 	uint32_t ahead; /* how many to name at most, from 1 */
+	bool is_lost;   /* what stopped it is marked as lost */
 };
 
 /* Where a descent came to. */
@@ -81,6 +83,7 @@ get_root(struct tree *tree, struct wanted *wanted, struct buffer **out_buffer)
 	assert(root->levels > 0);
 	if (root->levels > TREE_LEVELS_MAX)
 		return fail(COP_EFORMAT, "a tree of %u levels", root->levels);
+	wanted->is_lost = root->pointer.seal == TREE_SEAL_LOST;
 	err = load_check_pointer(env, &root->pointer, open_generation(tree));
 	if (err)
 		return fail_in(err, "root");
@@ -210,9 +213,11 @@ descend(struct tree *tree, struct view key, struct tree_pins *pins, size_t first
 
 	while (node_level(node->data) > 0) {
 		uint32_t index = node_search_child(node->data, key);
+		struct tree_pointer pointer = node_child(node->data, index);
 		struct buffer *child = NULL;
 
-		if (node_child(node->data, index).addr == 0)
+		wanted->is_lost = pointer.addr != 0 && pointer.seal == TREE_SEAL_LOST;
+		if (pointer.addr == 0)
 			land(out_landing, NULL, node_child_high(node->data, index));
 		else
 			err = get_child(tree, node, index, &child);
@@ -407,8 +412,9 @@ tree_pins_reserve(struct tree_pins *pins, size_t paths)
 	return 0;
 }
 
-int
-tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
+/* Also after an error everything on the way stays pinned. */
+static int
+prepare(struct tree *tree, struct view key, struct tree_pins *pins)
 {
 	size_t first = pins->count;
 	struct wanted wanted = { .ahead = 1 };
@@ -439,9 +445,30 @@ tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
 			break;
 		pins->buffers[pins->count++] = loaded;
 	}
+	pins->met_lost = err != 0 && wanted.is_lost;
+	return err;
+}
+
+int
+tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins)
+{
+	size_t first = pins->count;
+	int err = prepare(tree, key, pins);
+
 	if (err)
 		pins_cut(pins, first);
 	return err;
+}
+
+int
+tree_prepare_loss(struct tree *tree, struct view key, struct tree_pins *pins)
+{
+	int err = prepare(tree, key, pins);
+
+	if (!err_is_damage(err) && err != COP_EIO)
+		return err;
+	err_clear();
+	return 0;
 }
 
 bool
@@ -659,6 +686,45 @@ descend_shadowing(struct tree *tree, struct view key, uint32_t lowest, struct pa
 		path->steps[level - 1].buffer = child;
 	}
 	return level;
+}
+
+void
+tree_lose(struct tree *tree, struct view key)
+{
+	struct wanted wanted = { .ahead = 1 };
+	struct path path = { 0 };
+	struct buffer *root;
+	bool is_marked = false;
+
+	if (tree_is_prepared(tree, key, NULL))
+		return;
+	if (get_root(tree, &wanted, &root) != 0) {
+		err_clear();
+		tree->root.pointer.seal = TREE_SEAL_LOST;
+		return;
+	}
+	cache_release(tree->env->cache, root);
+	take_root(tree, &path);
+	for (uint32_t level = tree->root.levels - 1U; !is_marked; level--) {
+		struct step *step = &path.steps[level];
+		struct tree_pointer pointer;
+		struct buffer *child;
+
+		assert(level > 0); /* else the whole path were at hand */
+		step->index = node_search_child(step->buffer->data, key);
+		pointer = node_child(step->buffer->data, step->index);
+		is_marked = get_child(tree, step->buffer, step->index, &child) != 0;
+		if (is_marked && planted(PLANT_LOST_READS_AS_HOLE))
+			pointer = no_child;
+		else if (is_marked)
+			pointer.seal = TREE_SEAL_LOST;
+		else
+			path.steps[level - 1].buffer = child;
+		if (is_marked || shadow(tree, &path.steps[level - 1].buffer, &pointer))
+			node_set_child(step->buffer->data, step->index, &pointer);
+	}
+	err_clear();
+	path_release(tree, &path);
 }
 
 /* Adds a child, or none, behind the last entry of an inner node. */

@@ -62,6 +62,12 @@ void tree_pointer_encode(
 	const struct tree_pointer *pointer, uint8_t out[static TREE_POINTER_BYTES]);
 void tree_pointer_decode(const uint8_t in[static TREE_POINTER_BYTES], struct tree_pointer *out);
 
+/*
+ * Instead of a seal: what was there could not be read when it had to change, and is lost for good.
+ * The pointer keeps its addresses, so that the blocks stay used; reading it is COP_ECHECKSUM.
+ */
+enum { TREE_SEAL_LOST = 0 };
+
 struct tree_root {
 	struct tree_pointer pointer;
 	uint8_t levels; /* 0: empty tree. 1: the root is a leaf */
@@ -158,6 +164,7 @@ struct tree_pins {
 	struct buffer **buffers; /* owned array, borrowed pins */
 	size_t count;
 	size_t capacity;
+	bool met_lost; /* the last tree_prepare() has failed at a node that is marked as lost */
 };
 
 void tree_pins_init(struct tree_pins *pins, struct cache *cache);
@@ -166,6 +173,13 @@ void tree_pins_release(struct tree_pins *pins); /* and frees the array */
 /* Loads and pins the path to the leaf of `key`. No lock held. All errors of loading; then nothing
  * more is pinned than before. COP_EFORMAT: the tree is higher than any real one. */
 MUST_CHECK int tree_prepare(struct tree *tree, struct view key, struct tree_pins *pins);
+
+/*
+ * For a change that cannot be made because tree_prepare() has failed for damage: loads and pins
+ * what there is of the path, so that tree_lose() can mark where it ends. All other errors of
+ * loading. No lock held.
+ */
+MUST_CHECK int tree_prepare_loss(struct tree *tree, struct view key, struct tree_pins *pins);
 
 /* Room for the pins of so many paths: tree_is_prepared() needs it. COP_ENOMEM. */
 MUST_CHECK int tree_pins_reserve(struct tree_pins *pins, size_t paths);
@@ -188,6 +202,12 @@ uint32_t tree_nodes_worst(uint8_t levels);
  */
 void tree_put(struct tree *tree, struct view key, struct view value);
 void tree_delete(struct tree *tree, struct view key);
+
+/*
+ * Gate exclusive, prepared for the loss: the first node on the path to `key` that is not at hand is
+ * marked as lost, with all that is below it (TREE_SEAL_LOST). Nothing happens if all are.
+ */
+void tree_lose(struct tree *tree, struct view key);
 
 /* Gate exclusive, prepared: the value in place, valid until the next change; false: no such key. */
 bool tree_find(struct tree *tree, struct view key, struct view *out_value);

@@ -180,8 +180,8 @@ store_branch(struct volume *volume)
 		view_of(value, bytes));
 }
 
-static uint16_t
-next_slot(const struct superblock *newest, const struct superblock *previous)
+uint16_t
+volume__next_slot(const struct superblock *newest, const struct superblock *previous)
 {
 	uint16_t slot = (uint16_t)((newest->slot + 1) % SUPERBLOCK_RING);
 
@@ -204,7 +204,7 @@ freeze(struct volume *volume, int64_t now_ns)
 	volume__drop_retired(volume);
 
 	*sb = volume->newest;
-	sb->slot = next_slot(&volume->newest, &volume->previous);
+	sb->slot = volume__next_slot(&volume->newest, &volume->previous);
 	sb->generation = generation;
 	sb->previous_generation = volume->newest.generation;
 	sb->catalog = volume->catalog.tree.root;

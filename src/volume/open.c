@@ -401,6 +401,7 @@ fall_back(struct volume *volume, struct recovery *recovery, int why)
 		return fail(why, "%s", text);
 	err_clear();
 	recovery->chain.newest = 0;
+	recovery->chain.has_previous = false;
 	volume->newest = volume->previous;
 	volume->previous = (struct superblock){ 0 };
 	err = open_checkpoint(volume, recovery);
@@ -408,6 +409,7 @@ fall_back(struct volume *volume, struct recovery *recovery, int why)
 		volume->newest = newest;
 		return fail(why, "%s", text);
 	}
+	volume->passed_over = newest;
 	return 0;
 }
 
@@ -416,7 +418,7 @@ fall_back(struct volume *volume, struct recovery *recovery, int why)
  * about to look at; then there is a newer one.
  */
 static int
-open_newest(struct volume *volume, bool from_previous, struct recovery *recovery)
+open_newest(struct volume *volume, struct recovery *recovery)
 {
 	uint64_t tried = 0;
 	int err = 0;
@@ -442,9 +444,9 @@ open_newest(struct volume *volume, bool from_previous, struct recovery *recovery
 			err = volume__recovery_read(volume, false, recovery);
 		if (err)
 			return err;
-		if (from_previous)
+		if (volume->recovery_way == RECOVERY_PREVIOUS)
 			return fall_back(volume, recovery,
-				fail(COP_ENOSPC, "no room to replay the journal"));
+				fail(COP_ENOSPC, "the journal cannot be replayed"));
 		err = open_checkpoint(volume, recovery);
 		if (err_is_damage(err))
 			err = fall_back(volume, recovery, err);
@@ -455,8 +457,8 @@ open_newest(struct volume *volume, bool from_previous, struct recovery *recovery
 }
 
 static int
-open_from(struct device *dev, const struct volume_options *options, bool from_previous,
-	struct volume **out_volume)
+open_by(struct device *dev, const struct volume_options *options, enum recovery_way way,
+	struct volume **out_volume, bool *out_met_damage)
 {
 	struct volume *volume = calloc(1, sizeof *volume);
 	struct recovery recovery = { 0 };
@@ -466,6 +468,7 @@ open_from(struct device *dev, const struct volume_options *options, bool from_pr
 		return fail(COP_ENOMEM, "volume");
 	volume->dev = dev;
 	volume->options = *options;
+	volume->recovery_way = way;
 	err = init_locks(volume);
 	if (err) {
 		free(volume);
@@ -486,7 +489,7 @@ open_from(struct device *dev, const struct volume_options *options, bool from_pr
 		goto out;
 	volume->dirty_limit_bytes =
 		options->dirty_bytes ? options->dirty_bytes : options->cache_bytes / 4;
-	err = open_newest(volume, from_previous, &recovery);
+	err = open_newest(volume, &recovery);
 	if (err == 0)
 		err = volume__recover(volume, &recovery);
 	if (err)
@@ -503,30 +506,38 @@ open_from(struct device *dev, const struct volume_options *options, bool from_pr
 	*out_volume = TAKE(volume);
 
 out:
+	*out_met_damage = recovery.met_damage;
 	volume__recovery_fini(&recovery);
 	volume_close(volume);
 	return err;
 }
 
 /*
- * Where damage has closed the newest allocation tree, nothing can be replayed on it. The one of the
- * predecessor lies elsewhere, and with the journal since leads to the same state.
+ * Where damage has closed the newest allocation tree, nothing can be replayed on it; nor can what
+ * has to be changed in a node that is damaged. What the predecessor has lies elsewhere, and with
+ * the journal since leads to the same state. If that is damaged as well, something is lost.
  */
 int
 volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
 {
+	bool met_damage = false;
+	bool ignored;
 	char text[256];
 	int err;
 
 	assert(options->entry_run || options->as_is);
-	err = open_from(dev, options, false, out_volume);
-	if (err != COP_ENOSPC)
+	err = open_by(dev, options, RECOVERY_NEWEST, out_volume, &met_damage);
+	if (err != COP_ENOSPC && (err == 0 || !met_damage))
 		return err;
 	(void)snprintf(text, sizeof text, "%s", err_text());
-	if (open_from(dev, options, true, out_volume) != 0)
+	if (open_by(dev, options, RECOVERY_PREVIOUS, out_volume, &ignored) == 0) {
+		err_clear();
+		return 0;
+	}
+	if (!met_damage)
 		return fail(err, "%s", text);
 	err_clear();
-	return 0;
+	return open_by(dev, options, RECOVERY_LOSING, out_volume, &ignored);
 }
 
 void
@@ -875,5 +886,6 @@ volume_stats(struct volume *volume)
 		.recoveries = atomic_load(&volume->recoveries),
 		.replayed_transactions = atomic_load(&volume->replayed),
 		.share_lookups = atomic_load(&volume->share_lookups),
+		.left_out_messages = atomic_load(&volume->left_out),
 	};
 }

@@ -448,8 +448,9 @@ hold_runs(void *context, const struct journal_tx *tx)
 
 struct replay {
 	struct volume *volume;
-	const struct recovery *recovery;
+	struct recovery *recovery;
 	struct journal_place end; /* where the journal goes on */
+	bool has_ended;           /* a reader sees what was before */
 };
 
 /* What the replay has changed does not count in the cache. */
@@ -463,19 +464,42 @@ leave_out_of_limit(struct volume *volume)
 }
 
 static int
+replay_or_lose(struct volume *volume, const struct journal_tx *tx)
+{
+	struct losses losses = { .count = 0 };
+	int err = 0;
+
+	if (volume->recovery_way == RECOVERY_LOSING)
+		err = volume__find_losses(volume, tx, &losses);
+	if (err == 0)
+		err = volume__tx_replay(volume, tx, &losses);
+	atomic_fetch_add(&volume->left_out, losses.count);
+	return err;
+}
+
+static int
 replay_one(void *context, const struct journal_tx *tx)
 {
 	struct replay *replay = context;
 	struct volume *volume = replay->volume;
-	int err = planted(PLANT_CLAIM_LATE) ? claim_runs(volume, tx) : 0;
+	int err;
 
+	if (replay->has_ended)
+		return 0;
+	err = planted(PLANT_CLAIM_LATE) ? claim_runs(volume, tx) : 0;
 	if (err == 0)
-		err = volume__tx_replay(volume, tx);
-
+		err = replay_or_lose(volume, tx);
 	/* A superblock after N was durable and is lost: it had the room that P's bitmaps keep. */
 	if (err == COP_ENOSPC && space_give_up_previous(volume->space)) {
 		err_clear();
-		err = volume__tx_replay(volume, tx);
+		err = replay_or_lose(volume, tx);
+	}
+	replay->recovery->met_damage = volume__may_be_left_out(err);
+	if (replay->recovery->met_damage && volume->recovery_way == RECOVERY_LOSING &&
+		volume->options.read_only) {
+		replay->has_ended = true;
+		err_clear();
+		return 0;
 	}
 	if (err)
 		return err;
@@ -498,6 +522,67 @@ has_room_to_shadow_again(const struct volume *volume)
 }
 
 /*
+ * Rules of commit 5, fallback: what the newest superblock alone reaches is about to be overwritten,
+ * so its predecessor becomes the newest, under a number of its own. [The next opening could read
+ * what this one could not, and go on from there, while the rest of it is overwritten.]
+ */
+static int
+supersede(struct volume *volume)
+{
+	struct superblock sb = volume->newest;
+	uint8_t *blocks;
+	int err;
+
+	if (volume->passed_over.generation == 0)
+		return 0;
+	sb.slot = volume__next_slot(&volume->newest, &volume->passed_over);
+	sb.generation = atomic_load(&volume->generation) - 1;
+	sb.previous_generation = volume->newest.generation;
+	sb.flags &= ~SUPERBLOCK_CLEAN;
+	sb.retained_tail = sb.journal_tail;
+	sb.retained_sequence = sb.journal_sequence;
+	assert(sb.generation > volume->passed_over.generation);
+	blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
+	if (!blocks)
+		return fail(COP_ENOMEM, "superblock");
+	err = volume__write_superblock(volume->dev, &volume->geometry, &sb, blocks);
+	free(blocks);
+	if (err == 0)
+		err = make_durable(volume);
+	if (err)
+		return err;
+	mutex_lock(&volume->state);
+	volume->previous = volume->newest;
+	volume->newest = sb;
+	volume->passed_over.generation = 0;
+	mutex_unlock(&volume->state);
+	return 0;
+}
+
+/* A checkpoint if there is room for one; what was replayed is in memory in any case. */
+static int
+try_checkpoint(struct volume *volume)
+{
+	int err = supersede(volume);
+
+	if (err == 0)
+		err = volume__checkpoint_forced(volume);
+	if (err == COP_ENOSPC) {
+		err_clear();
+		err = 0;
+	}
+	leave_out_of_limit(volume);
+	return err;
+}
+
+/* What was lost is lost once, and accepted once. */
+static int
+settle_losses(struct volume *volume)
+{
+	return volume->options.read_only ? 0 : try_checkpoint(volume);
+}
+
+/*
  * A checkpoint, if there is so much to write. Without room for it the replay goes on in memory.
  * NULL: everything is replayed.
  */
@@ -513,13 +598,8 @@ relieve_memory(struct volume *volume, const struct journal_cut *cut)
 	if (cut && !has_room_to_shadow_again(volume))
 		return 0;
 	volume->replay_cut = cut;
-	err = volume__checkpoint_forced(volume);
+	err = try_checkpoint(volume);
 	volume->replay_cut = NULL;
-	if (err == COP_ENOSPC) {
-		err_clear();
-		err = 0;
-	}
-	leave_out_of_limit(volume);
 	return err;
 }
 
@@ -537,7 +617,7 @@ begin_replay_of(void *context, size_t index)
 
 /* Steps 6 and 7. */
 static int
-replay(struct volume *volume, const struct recovery *recovery, const struct journal_place *end)
+replay(struct volume *volume, struct recovery *recovery, const struct journal_place *end)
 {
 	const struct journal_chain *chain = &recovery->chain;
 	size_t first = planted(PLANT_REPLAY_TWICE) ? 0 : chain->newest;
@@ -555,6 +635,10 @@ replay(struct volume *volume, const struct recovery *recovery, const struct jour
 		err = for_each_tx(volume, recovery, &again);
 	if (err == 0)
 		err = relieve_memory(volume, NULL);
+	if (err == 0 && volume->left_out > 0)
+		err = settle_losses(volume);
+	if (err == 0 && !volume->options.read_only)
+		err = supersede(volume);
 	if (err == 0 && !volume->options.read_only)
 		cache_set_limit(volume->cache, volume->options.cache_bytes);
 	return err;

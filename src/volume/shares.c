@@ -307,7 +307,7 @@ volume__shares_know_path(struct volume *volume, struct share_work *work, struct 
 
 	if (!can_be_shared(tree->kind))
 		return true;
-	if (!tree_path(tree, key, note_path, &path))
+	if (!tree_path(tree, key, note_path, &path) && !work->ends_in_loss)
 		return false;
 	for (uint32_t i = 0; i < path.count; i++) {
 		struct share_need ignored = { 0 };

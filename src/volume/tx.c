@@ -48,6 +48,7 @@ struct message {
 	uint32_t from_bytes;
 	uint32_t until_bytes;
 	bool is_end;
+	bool marks_loss;  /* of a replay: what is on the way to the key is lost */
 	uint32_t root_at; /* of a bury or step, in its value */
 };
 
@@ -1021,7 +1022,9 @@ prepare(struct tx *tx, struct tree_pins *pins)
 		uint8_t key[ROOT_KEY_BYTES];
 		int err = 0;
 
-		if (tree)
+		if (tree && message->marks_loss)
+			err = tree_prepare_loss(tree, message_key(message), pins);
+		else if (tree)
 			err = tree_prepare(tree, message_key(message), pins);
 		if (err == 0 && tree_has_root_record(message->tree))
 			err = tree_prepare(&volume->objects.tree, root_key_of(message, key), pins);
@@ -1104,7 +1107,8 @@ is_prepared(struct tx *tx, struct tree_pins *pins)
 		struct tree *tree = tree_of_path(volume, message);
 		uint8_t key[ROOT_KEY_BYTES];
 
-		if (tree && !tree_is_prepared(tree, message_key(message), pins))
+		if (tree && !message->marks_loss &&
+			!tree_is_prepared(tree, message_key(message), pins))
 			return false;
 		if (tree_has_root_record(message->tree) &&
 			!tree_is_prepared(&volume->objects.tree, root_key_of(message, key), pins))
@@ -1216,6 +1220,38 @@ apply_releases(struct tx *tx)
 }
 
 static void
+apply_message(struct volume *volume, struct message *message)
+{
+	if (message->marks_loss) {
+		tree_lose(message->tree, message_key(message));
+		return;
+	}
+	switch (message->op) {
+	case MESSAGE_PUT:
+		tree_put(message->tree, message_key(message), message_value(message));
+		break;
+	case MESSAGE_DELETE:
+		tree_delete(message->tree, message_key(message));
+		break;
+	case MESSAGE_BURY:
+		apply_bury(volume, message);
+		break;
+	case MESSAGE_STEP:
+		if (message->value_bytes == 0)
+			tree_delete(message->tree, message_key(message));
+		else
+			tree_put(message->tree, message_key(message), message_value(message));
+		break;
+	case MESSAGE_DATA:
+		assert(false); /* it is no message to a tree */
+		break;
+	case MESSAGE_CLONE:
+		apply_clone(volume, message);
+		break;
+	}
+}
+
+static void
 apply(struct tx *tx)
 {
 	struct volume *volume = tx->volume;
@@ -1233,34 +1269,8 @@ apply(struct tx *tx)
 	}
 	for (uint32_t i = 0; i < tx->carried_count; i++)
 		volume__carry(volume, tx->carried[i].addr, tx->carried[i].bytes);
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		struct message *message = &tx->messages[i];
-
-		switch (message->op) {
-		case MESSAGE_PUT:
-			tree_put(message->tree, message_key(message), message_value(message));
-			break;
-		case MESSAGE_DELETE:
-			tree_delete(message->tree, message_key(message));
-			break;
-		case MESSAGE_BURY:
-			apply_bury(volume, message);
-			break;
-		case MESSAGE_STEP:
-			if (message->value_bytes == 0)
-				tree_delete(message->tree, message_key(message));
-			else
-				tree_put(message->tree, message_key(message),
-					message_value(message));
-			break;
-		case MESSAGE_DATA:
-			assert(false); /* it is no message to a tree */
-			break;
-		case MESSAGE_CLONE:
-			apply_clone(volume, message);
-			break;
-		}
-	}
+	for (uint32_t i = 0; i < tx->message_count; i++)
+		apply_message(volume, &tx->messages[i]);
 	for (uint32_t i = 0; i < tx->message_count; i++) {
 		if (tree_has_root_record(tx->messages[i].tree))
 			apply_root(volume, &tx->messages[i]);
@@ -1759,14 +1769,16 @@ tx_commit(struct tx *tx)
 
 /* ---- Replay ---------------------------------------------------------------------------------- */
 
+/* Where a message is left out, what was to be given up stays used: others may still name it. */
 static int
-replay_runs(struct tx *tx, const struct journal_tx *from)
+replay_runs(struct tx *tx, const struct journal_tx *from, const struct losses *losses)
 {
+	bool keeps = losses->count > 0;
 	int err = 0;
 
 	for (uint32_t i = 0; err == 0 && i < from->taken; i++)
 		err = runs_add(&tx->taken, journal_run(from, i));
-	for (uint32_t i = 0; err == 0 && i < from->released; i++)
+	for (uint32_t i = 0; err == 0 && !keeps && i < from->released; i++)
 		err = runs_add(&tx->released, journal_run(from, from->taken + i));
 	return err;
 }
@@ -1893,7 +1905,7 @@ replay_data(struct tx *tx, const struct journal_message *message)
 }
 
 static int
-replay_messages(struct tx *tx, const struct journal_tx *from)
+replay_messages(struct tx *tx, const struct journal_tx *from, const struct losses *losses)
 {
 	struct reader r =
 		reader_over(from->first_message, (size_t)(from->end - from->first_message));
@@ -1907,6 +1919,8 @@ replay_messages(struct tx *tx, const struct journal_tx *from)
 			err = check_message(tx->volume, &message);
 		if (err)
 			break;
+		if (losses->is_lost[i])
+			continue;
 		if (message.op == MESSAGE_DATA)
 			err = replay_data(tx, &message);
 		else if (tx->message_count == TX_MESSAGES_MAX)
@@ -1919,30 +1933,60 @@ replay_messages(struct tx *tx, const struct journal_tx *from)
 	return err;
 }
 
+/* Not after COP_ENOMEM. */
+static struct tx *
+begin_replay(struct volume *volume, struct volume_visit *visit)
+{
+	struct tx *tx = calloc(1, sizeof *tx);
+
+	if (!tx)
+		return NULL;
+	tx->volume = volume;
+	tx->visit = visit;
+	tx->emptying = true; /* what was admitted then is admitted now */
+	tx->is_replay = true;
+	volume_enter(volume, visit);
+	return tx;
+}
+
 int
-volume__tx_replay(struct volume *volume, const struct journal_tx *from)
+volume__tx_replay(struct volume *volume, const struct journal_tx *from, const struct losses *losses)
 {
 	struct volume_visit visit;
-	struct tx *tx = calloc(1, sizeof *tx);
+	struct tx *tx;
+	int err;
+
+	if (from->messages > TX_MESSAGES_MAX + TX_CARRIED_MAX)
+		return fail(COP_EFORMAT, "a transaction of %u messages", from->messages);
+	tx = begin_replay(volume, &visit);
+	if (!tx)
+		return fail(COP_ENOMEM, "transaction");
+	tx->objects = from->objects;
+	err = replay_runs(tx, from, losses);
+	if (err == 0)
+		err = replay_messages(tx, from, losses);
+	if (err == 0)
+		err = tx_commit(TAKE(tx));
+	tx_abort(tx);
+	volume_leave(volume, &visit);
+	return err;
+}
+
+int
+volume__tx_lose(struct volume *volume, struct tree_name name, struct view key)
+{
+	struct volume_visit visit;
+	struct tx *tx = begin_replay(volume, &visit);
 	int err;
 
 	if (!tx)
 		return fail(COP_ENOMEM, "transaction");
-	if (from->messages > TX_MESSAGES_MAX + TX_CARRIED_MAX) {
-		free(tx);
-		return fail(COP_EFORMAT, "a transaction of %u messages", from->messages);
-	}
-	tx->volume = volume;
-	tx->visit = &visit;
-	tx->emptying = true; /* what was admitted then is admitted now */
-	tx->is_replay = true;
-	tx->objects = from->objects;
-	volume_enter(volume, &visit);
-	err = replay_runs(tx, from);
-	if (err == 0)
-		err = replay_messages(tx, from);
-	if (err == 0)
+	err = tx_put(tx, name, key, view_of(NULL, 0));
+	if (err == 0) {
+		tx->messages[0].marks_loss = true;
+		tx->work.ends_in_loss = true;
 		err = tx_commit(TAKE(tx));
+	}
 	tx_abort(tx);
 	volume_leave(volume, &visit);
 	return err;

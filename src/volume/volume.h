@@ -44,7 +44,7 @@ struct volume_options {
 	bool read_only;
 	bool as_is;       /* for reading: the newest checkpoint, whatever the journal holds */
 	bool no_flush;    /* leave the flush of a sync, and the last one of all, to the host */
-	bool accept_loss; /* write though damage in the journal has lost what was durable */
+	bool accept_loss; /* write though damage has lost what was durable in the journal */
 	uint64_t cache_bytes;
 	uint64_t dirty_bytes; /* of changed nodes, then a checkpoint comes; 0: by the cache */
 	int (*random)(void *context, void *buffer, size_t bytes); /* NULL: the system's */
@@ -153,7 +153,8 @@ struct volume_stats {
 	uint64_t data_blocks; /* told by tx_data() */
 	uint64_t recoveries;  /* 1: this opening found a journal to replay */
 	uint64_t replayed_transactions;
-	uint64_t share_lookups; /* questions to the share tree */
+	uint64_t share_lookups;     /* questions to the share tree */
+	uint64_t left_out_messages; /* of these, for what they change is damaged */
 };
 
 struct volume_stats volume_stats(struct volume *volume);

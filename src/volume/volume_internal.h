@@ -14,6 +14,7 @@
  *   dismantle.c   what a step of taking a dead tree apart gives up
  *   checkpoint.c  freeze, write, superblock, release
  *   journal_format, journal_scan, journal   batches: bytes, reading, writing
+ *   loss.c        damage in what a replay must change
  *   recovery.c    what the journal holds beyond the newest checkpoint is done again
  */
 
@@ -64,6 +65,7 @@ struct share_asked {
 
 /* What a transaction knows of counts, and what it has for changing them. */
 struct share_work {
+	bool ends_in_loss;         /* a path may end before its leaf: what is missing is lost */
 	struct share_asked *asked; /* owned, by address */
 	size_t asked_count;
 	size_t asked_capacity;
@@ -121,10 +123,18 @@ struct journal_cut {
 	uint64_t blocks_behind; /* from there to the end */
 };
 
+/* How an opening goes about the journal; they are tried in this order. */
+enum recovery_way {
+	RECOVERY_NEWEST,   /* on the newest superblock's trees, or its predecessor's if need be */
+	RECOVERY_PREVIOUS, /* on its predecessor's, which lead to the same state */
+	RECOVERY_LOSING,   /* like the first, and what cannot be read is left out: loss.c */
+};
+
 struct volume {
 	/* Set by volume_open(), never changed. */
 	struct device *dev; /* borrowed */
 	struct volume_options options;
+	enum recovery_way recovery_way;
 	struct cache *cache;
 	struct space *space;
 	struct journal *journal; /* NULL: open for reading only */
@@ -170,7 +180,8 @@ struct volume {
 	char failed_text[256];
 	struct open_tree *trees[VOLUME_BUCKETS];
 	struct superblock newest;
-	struct superblock previous; /* generation 0: none */
+	struct superblock previous;    /* generation 0: none */
+	struct superblock passed_over; /* was newer than `newest`, and is damaged; 0: none */
 
 	/* Of whoever has the turn. */
 	const struct journal_cut *replay_cut; /* of a checkpoint in the middle of a replay */
@@ -204,6 +215,7 @@ struct volume {
 	_Atomic uint64_t data_blocks; /* told by tx_data() */
 	_Atomic uint64_t repairs;
 	_Atomic uint64_t replayed; /* transactions */
+	_Atomic uint64_t left_out; /* messages of them */
 	_Atomic uint64_t recoveries;
 	_Atomic uint64_t share_lookups;
 };
@@ -357,8 +369,18 @@ void volume__update_reserve(struct volume *volume);
 /* The error that ended writing, as an error of this thread; 0 when there is none. */
 MUST_CHECK int volume__failed(struct volume *volume);
 
+/* Messages of a transaction that are left out of a replay, by their number. */
+struct losses {
+	uint32_t count;
+	bool is_lost[TX_MESSAGES_MAX + TX_CARRIED_MAX];
+};
+
 /* Applies a transaction of the journal again; its runs are claimed. */
-MUST_CHECK int volume__tx_replay(struct volume *volume, const struct journal_tx *from);
+MUST_CHECK int volume__tx_replay(
+	struct volume *volume, const struct journal_tx *from, const struct losses *losses);
+
+/* In a replay: what cannot be read on the way to the key is marked as lost. */
+MUST_CHECK int volume__tx_lose(struct volume *volume, struct tree_name name, struct view key);
 
 /* The device failed, or the journal: no more changes. Returns `err`, whose text is kept. */
 int volume__fail(struct volume *volume, int err);
@@ -369,10 +391,25 @@ void volume__carry(struct volume *volume, uint64_t addr, const uint8_t *bytes);
 /* ---- checkpoint.c */
 
 MUST_CHECK int volume__checkpoint_forced(struct volume *volume);
+
+/* The slot of the ring for the superblock after `newest`. */
+uint16_t volume__next_slot(const struct superblock *newest, const struct superblock *previous);
 void volume__closing_fini(struct closing *closing);
 
 /* The turn is the caller's: sets aside what the catalog's update takes. */
 MUST_CHECK int volume__ensure_standing(struct volume *volume);
+
+/* ---- loss.c */
+
+/* Is an error of reading in a replay one that another way to open the volume may do without? */
+bool volume__may_be_left_out(int err);
+
+/*
+ * Which messages of the transaction cannot be applied, for what they change cannot be read; where
+ * that is new, it is marked as lost. Damage: what would be lost must be accepted first.
+ */
+MUST_CHECK int volume__find_losses(
+	struct volume *volume, const struct journal_tx *tx, struct losses *out_losses);
 
 /* ---- recovery.c */
 
@@ -381,6 +418,7 @@ struct recovery {
 	struct journal_region region;
 	struct journal_chain chain;
 	bool is_needed;      /* the newest superblock does not say that nothing follows */
+	bool met_damage;     /* the replay has ended at something that cannot be read */
 	uint64_t generation; /* highest of any superblock */
 };
 

@@ -833,6 +833,108 @@ survives_nodes_that_make_no_sense(void **state)
 	assert_true(accepted > 0);
 }
 
+/* ---- Loss ------------------------------------------------------------------------------------ */
+
+static void
+lose(struct world *w, struct tree *tree, struct view key)
+{
+	uint32_t worst = tree_nodes_worst(tree->root.levels);
+	struct tree_pins pins;
+
+	assert_int_equal(cache_reserve(w->cache, w->env.node_bytes / BLOCK_BYTES, worst), 0);
+	tree_pins_init(&pins, w->cache);
+	assert_int_equal(tree_prepare(tree, key, &pins), COP_ECHECKSUM);
+	assert_false(pins.met_lost);
+	assert_int_equal(pins.count, 0);
+	assert_int_equal(tree_prepare_loss(tree, key, &pins), 0);
+	gate_enter_exclusive(w->gate);
+	w->new_nodes = 0;
+	tree_lose(tree, key);
+	assert_true(w->new_nodes < worst);
+	gate_leave_exclusive(w->gate);
+	cache_unreserve(w->cache, w->env.node_bytes / BLOCK_BYTES, worst - w->new_nodes);
+	tree_pins_release(&pins);
+}
+
+/* What cannot be read is lost for good, whatever the device says later; all else is there. */
+static void
+keeps_what_is_lost_apart_from_the_rest(void **state)
+{
+	enum { KEYS = 150 };
+
+	(void)state;
+	for (uint32_t victim_number = 0; victim_number < 12; victim_number++) {
+		struct world *w = world_open(4096, 1, 4 << 20);
+		struct tree tree = world_grow(w, TREE_CONTENT, KEYS, 1, 300);
+		struct victim victim = { .number = victim_number };
+		struct tree_walk walk = { .node = take_victim, .context = &victim };
+		static const uint8_t zeros[4096];
+		struct tree_pins pins;
+		bool is_lost[KEYS];
+		uint32_t lost = 0;
+		uint8_t whole[4096];
+		uint8_t key[8];
+
+		assert_int_equal(tree_walk(&w->env, tree.kind, &tree.root, &walk), 0);
+		world_read(w, victim.pointer.addr, whole);
+		world_write(w, victim.pointer.addr, zeros);
+		world_forget(w);
+		for (uint32_t i = 0; i < KEYS; i++) {
+			is_lost[i] = world_get(w, &tree, i) != 0;
+			if (is_lost[i] && lost++ == 0)
+				lose(w, &tree, key_of(i, key));
+		}
+		assert_true(lost > 0);
+
+		for (uint32_t round = 0; round < 3; round++) {
+			for (uint32_t i = 0; i < KEYS; i++) {
+				assert_int_equal(
+					world_get(w, &tree, i), is_lost[i] ? COP_ECHECKSUM : 0);
+				tree_pins_init(&pins, w->cache);
+				assert_int_equal(tree_prepare(&tree, key_of(i, key), &pins) != 0,
+					is_lost[i]);
+				assert_true(pins.met_lost == is_lost[i]);
+				tree_pins_release(&pins);
+				if (!is_lost[i] && (i + round) % 3 == 0) {
+					uint8_t value[300] = { 0 };
+
+					world_delete(w, &tree, key_of(i, key));
+					put_be64(value, i);
+					world_put(w, &tree, key_of(i, key),
+						view_of(value, sizeof value));
+				}
+			}
+			if (round == 0)
+				world_write(w, victim.pointer.addr, whole);
+			world_checkpoint(w);
+			world_forget(w);
+		}
+		world_close(w);
+	}
+}
+
+/* Damage that has gone away by the time that it would be marked is none. */
+static void
+loses_nothing_that_can_be_read(void **state)
+{
+	struct world *w = world_open(4096, 1, 4 << 20);
+	struct tree tree = world_grow(w, TREE_CONTENT, 150, 1, 300);
+	uint32_t used = world_used_places(w);
+	struct tree_pins pins;
+	uint8_t key[8];
+
+	(void)state;
+	tree_pins_init(&pins, w->cache);
+	assert_int_equal(tree_prepare_loss(&tree, key_of(7, key), &pins), 0);
+	gate_enter_exclusive(w->gate);
+	tree_lose(&tree, key_of(7, key));
+	gate_leave_exclusive(w->gate);
+	tree_pins_release(&pins);
+	assert_int_equal(world_get(w, &tree, 7), 0);
+	assert_int_equal(world_used_places(w), used);
+	world_close(w);
+}
+
 int
 main(void)
 {
@@ -853,6 +955,8 @@ main(void)
 		cmocka_unit_test(survives_every_failing_allocation),
 		cmocka_unit_test(says_that_a_value_does_not_fit_the_buffer),
 		cmocka_unit_test(survives_nodes_that_make_no_sense),
+		cmocka_unit_test(keeps_what_is_lost_apart_from_the_rest),
+		cmocka_unit_test(loses_nothing_that_can_be_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
