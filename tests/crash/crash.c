@@ -294,11 +294,11 @@ print_figures(const struct worker *worker)
 	printf("seed %" PRIu64 ": %" PRIu64 " workloads, %" PRIu64 " cuts, %" PRIu64
 	       " cuts in recovery, %" PRIu64 " with a fault on top, %" PRIu64
 	       " recoveries in %.1f s (%.0f/s), %" PRIu64 " cuts sampled, %" PRIu64
-	       " journal wraps\n",
+	       " journal wraps, %" PRIu64 " recoveries with a loss\n",
 		worker->settings->seed, (uint64_t)tally->workloads, (uint64_t)tally->cuts,
 		(uint64_t)tally->second_cuts, (uint64_t)tally->probes, (uint64_t)tally->runs,
 		seconds, (double)tally->runs / seconds, (uint64_t)tally->incomplete,
-		(uint64_t)tally->wraps);
+		(uint64_t)tally->wraps, (uint64_t)tally->losses);
 	printf("%" PRIu64 " distinct states, %" PRIu64 " violations\n", hashset_count(worker->seen),
 		(uint64_t)tally->violations);
 }

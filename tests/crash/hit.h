@@ -27,4 +27,9 @@ uint64_t hit_draw_journal(struct rng *rng);
 /* The first block after it. */
 uint64_t hit_behind_journal(void);
 
+/* A leaf of file content, of which there is one copy, in the newest checkpoint of the medium, whose
+ * power is cut for it. False: there is none. */
+MUST_CHECK int hit_draw_leaf(
+	struct sim_medium *medium, struct rng *rng, uint64_t *out_addr, bool *out_is_there);
+
 #endif

@@ -4,9 +4,11 @@
 #include "coppice.h"
 #include "crash/late.h"
 #include "crash/recall.h"
+#include "object/open.h"
 #include "support/enumerate.h"
 #include "support/must.h"
 #include "support/world.h"
+#include "volume/volume.h"
 
 #include <stdio.h>
 
@@ -18,12 +20,6 @@ enum {
 	DEEPER_PART = 10, /* of the budget of a cut, for one that is deeper */
 	THIRD_ONE_IN = 4, /* second cuts */
 };
-
-/*
- * A superblock whose writing was cut short is no damage, and yet not in all its places: until two
- * further checkpoints check may say so.
- */
-#define SUPERBLOCK_CLASSES (1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY)
 
 /* Of the openings of one medium, which must differ: by the depth of the cut before. */
 enum { SEED_RECOVERY = 23 };
@@ -158,6 +154,14 @@ check_medium(struct judging *judging, struct sim_medium *medium, struct enumerat
 	return false;
 }
 
+/* Has damage cost something that the journal would have changed? */
+static void
+count_loss(const struct judging *judging, struct world *world)
+{
+	if (volume_stats(open_volume_below(world->volume)).left_out_messages > 0)
+		atomic_fetch_add(&judging->what->options->tally->losses, 1);
+}
+
 static bool
 check_crashed(struct judging *judging, struct sim_medium *medium, struct enumerate_run *run)
 {
@@ -167,14 +171,14 @@ check_crashed(struct judging *judging, struct sim_medium *medium, struct enumera
 	struct world_check *check;
 
 	if (!remembers(judging))
-		return check_medium(judging, medium, run, when, SUPERBLOCK_CLASSES);
+		return check_medium(judging, medium, run, when, JUDGE_CRASH);
 	known = recall_find(checks, medium, SALT_CHECK);
 	if (known)
-		return may_be_found(judging, known, run, when, SUPERBLOCK_CLASSES);
+		return may_be_found(judging, known, run, when, JUDGE_CRASH);
 	check = must_alloc(sizeof *check);
 	recall_listen(checks, medium, SALT_CHECK);
 	if (world_check(medium, check) == 0) {
-		bool sound = may_be_found(judging, check, run, when, SUPERBLOCK_CLASSES);
+		bool sound = may_be_found(judging, check, run, when, JUDGE_CRASH);
 
 		recall_keep(checks, medium, check);
 		return sound;
@@ -486,6 +490,7 @@ judge_open_volume(struct judging *judging, struct world *world, struct sim_mediu
 	bool sound = model;
 	bool goes_on = judging->expected != NULL;
 
+	count_loss(judging, world);
 	sim_set_listener(medium, NULL, NULL);
 	if (!goes_on)
 		goes_on = (enumerate_settle(run) || judging->what->is_replay) && sound &&

@@ -15,6 +15,18 @@
 #include "crash/trial.h"
 #include "volume/journal_scan.h"
 
+/* Problems that check may find: bits of world_check.classes. */
+enum {
+	/* A superblock whose writing was cut short is no damage, and yet not in all its places:
+	 * until two further checkpoints check may say so. */
+	JUDGE_CRASH = 1 << COP_PROBLEM_SUPERBLOCK,
+
+	/* What one damaged block can be. Never that blocks have two owners. */
+	JUDGE_DAMAGE = JUDGE_CRASH | 1 << COP_PROBLEM_NODE | 1 << COP_PROBLEM_DATA |
+		       1 << COP_PROBLEM_LEAK | 1 << COP_PROBLEM_COPY | 1 << COP_PROBLEM_JOURNAL,
+	JUDGE_DAMAGE_IN_ALLOCATION = JUDGE_DAMAGE | 1 << COP_PROBLEM_ALLOCATION,
+};
+
 /* What earlier runs have found; see recall.h. */
 struct judge_memory;
 

@@ -41,9 +41,11 @@ PLANTS = {
     22: CLONE,
     23: CLONE,
     24: CLONE,
+    25: ["--kind", "leaves"],
 }
 SEED = "1"
-VIOLATIONS = 20  # looked at; of most plants there are more
+VIOLATIONS = 20  # found; of most plants there are more
+REPLAYED = 6  # of them
 
 
 def run(crash, plant, *options):
@@ -74,8 +76,9 @@ def prove(crash, plant):
     scenarios = scenarios_of(found.stdout)
     if found.returncode != 1 or not scenarios:
         return f"was not found: {found.stdout[-500:]}"
-    if not any(replays(crash, plant, scenario) for scenario in scenarios[:VIOLATIONS]):
-        return f"none replays with it and passes without: {scenarios[0]}"
+    for scenario in scenarios[:REPLAYED // 2] + scenarios[-REPLAYED // 2:]:
+        if not replays(crash, plant, scenario):
+            return f"does not replay with it, or fails without: {scenario}"
     print(f"plant {plant}: {found.stdout.splitlines()[-1]}: {found.stdout.splitlines()[0]}")
     return None
 

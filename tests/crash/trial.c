@@ -22,12 +22,6 @@ enum {
 	STATES_KEPT = 300, /* more than a period of the journal holds */
 };
 
-/*
- * A superblock whose writing was cut short is no damage, and yet not in all its places: until two
- * further checkpoints check may say so.
- */
-#define SUPERBLOCK_CLASSES (1U << COP_PROBLEM_SUPERBLOCK | 1U << COP_PROBLEM_COPY)
-
 /* From the fixture to every recovery: after all that a workload does. */
 #define LATER_NS (INT64_C(1000) * 1000 * STEP_NS)
 
@@ -249,6 +243,12 @@ judgement_of(struct trial *trial, const struct cut *cut)
 	};
 }
 
+static uint32_t
+damage_classes(const struct judgement *judgement)
+{
+	return judgement->hits_allocation ? JUDGE_DAMAGE_IN_ALLOCATION : JUDGE_DAMAGE;
+}
+
 static int
 judge_plain(struct trial *trial, const struct cut *cut)
 {
@@ -256,8 +256,8 @@ judge_plain(struct trial *trial, const struct cut *cut)
 
 	if (has_write_fault(trial)) {
 		judgement.allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS;
-		judgement.allowed_classes = UINT32_MAX;
 		judgement.hits_allocation = trial->hits_allocation;
+		judgement.allowed_classes = damage_classes(&judgement);
 		judgement.first = cut->floor;
 		judgement.may_refuse = true;
 	}
@@ -271,7 +271,7 @@ judge_killed(struct trial *trial, const struct cut *cut)
 	struct judgement judgement = judgement_of(trial, cut);
 
 	judgement.keeps_power = true;
-	judgement.allowed_classes = SUPERBLOCK_CLASSES;
+	judgement.allowed_classes = JUDGE_CRASH;
 	return judge_medium(&judgement, cut->medium);
 }
 
@@ -281,14 +281,23 @@ is_zero_block(const uint8_t *block)
 	return block[0] == 0 && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0;
 }
 
-/* A block with something in it, every other time one of the journal. */
+/* A block with something in it, every other time one of the journal; or one that the journal
+ * changes. */
 static int
 draw_block(struct trial *trial, struct sim_medium *medium, uint64_t *out_addr)
 {
 	uint8_t block[BLOCK_BYTES];
-	const bool in_journal = rng_below(&trial->rng, 2) == 0;
+	const bool in_leaf = workload_changes_leaves(trial->workload);
+	const bool in_journal = !in_leaf && rng_below(&trial->rng, 2) == 0;
+	bool is_drawn = false;
 	uint64_t addr = 0;
 	int err = 0;
+
+	if (in_leaf) {
+		err = hit_draw_leaf(medium, &trial->rng, out_addr, &is_drawn);
+		if (err || is_drawn)
+			return err;
+	}
 
 	for (int i = 0; i < PEEKS_MAX; i++) {
 		addr = in_journal ? hit_draw_journal(&trial->rng)
@@ -317,10 +326,10 @@ judge_flipped(struct trial *trial, const struct cut *cut)
 		sim_free(look);
 	}
 	judgement.allow = SNAPSHOT_NO_CONTENT | SNAPSHOT_NO_XATTRS;
-	judgement.allowed_classes = UINT32_MAX;
 	judgement.first = cut->floor;
 	judgement.may_refuse = true;
 	judgement.hits_allocation = hit_is_allocation(trial->scenario.probe_addr, 1);
+	judgement.allowed_classes = damage_classes(&judgement);
 	if (!err)
 		err = sim_flip_bit(medium, trial->scenario.probe_addr, trial->scenario.probe_bit);
 	if (!err)
@@ -365,7 +374,7 @@ judge_fallback(struct trial *trial, const struct cut *cut)
 
 	if (err)
 		return err;
-	judgement.allowed_classes = SUPERBLOCK_CLASSES;
+	judgement.allowed_classes = JUDGE_CRASH;
 	judgement.is_fallback = true;
 	sim_power_off(medium);
 	sim_power_on(medium, sim_choose_oldest, NULL);
@@ -385,6 +394,8 @@ draw_probe(struct trial *trial)
 		return PROBE_NONE;
 	if (has_failure(trial))
 		return PROBE_KILL;
+	if (workload_changes_leaves(trial->workload))
+		return PROBE_FLIP;
 	if (rng_below(&trial->rng, 1000) >= trial->options->probes_in_1000 &&
 		!workload_is_rarely_cut(trial->workload))
 		return PROBE_NONE;
@@ -400,7 +411,8 @@ judge_cut(struct trial *trial, const struct cut *cut)
 	scenario->cut = cut->call;
 	if (!trial->replay) {
 		scenario->probe = PROBE_NONE;
-		err = judge_plain(trial, cut);
+		if (!workload_changes_leaves(trial->workload))
+			err = judge_plain(trial, cut);
 		if (err)
 			return err;
 		scenario->probe = draw_probe(trial);

@@ -32,6 +32,7 @@ struct tally {
 	atomic_uint_fast64_t probes;
 	atomic_uint_fast64_t violations;
 	atomic_uint_fast64_t wraps;      /* of the journals of workloads */
+	atomic_uint_fast64_t losses;     /* recoveries that damage has cost something */
 	atomic_uint_fast64_t incomplete; /* cuts with more scripts than the budget */
 };
 

@@ -16,18 +16,19 @@ enum {
 	FULL_EVERY = 3,
 	FILL_OPS = 26,
 	FILL_BYTES = 256 << 10,
-	LAPS_EVERY = 4, /* of those that are not pairs */
 	LAPS_OPS = 3000,
 	LAPS_WINDOW = 256, /* operations, of which the first few have their calls cut */
 	LAPS_CUT = 6,
-	ROUNDS_EVERY = 2, /* of those that are laps */
 	ROUNDS_OPS = 12000,
 	ROUNDS_CUT_ONE_IN = 600, /* operations, and the next ones */
 	ROUNDS_CUT = 3,
-	JOBS_EVERY = 8, /* of those that are random */
 	JOBS_OBJECTS = 2,
 	JOBS_BLOCKS = 320, /* of each object, every one an extent: more than a step frees */
 	JOBS_OPS = 60,
+	LEAVES_EXTENTS = 140, /* of one file: more than a leaf of its tree holds */
+	LEAVES_SETTLED = LEAVES_EXTENTS + 3,
+	LEAVES_OPS = LEAVES_SETTLED + 90,
+	LEAVES_CUT_EVERY = 18,
 };
 
 /* ---- The fixture ---------------------------------------------------------------------------- */
@@ -530,7 +531,7 @@ workload_draw(struct rng *rng, struct oracle *model, struct op *out_op)
 /* Objects of many extents, whose removal takes several steps; then they are settled. */
 enum { JOBS_MAKING = JOBS_OBJECTS * (1 + JOBS_BLOCKS) + 1 };
 
-enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS, ROUNDS, JOBS };
+enum workload_kind { FIXTURE, PAIR, RANDOM, LAPS, ROUNDS, JOBS, LEAVES };
 
 struct workload {
 	enum workload_kind kind;
@@ -606,6 +607,10 @@ workload_create(const char *name, uint64_t seed, struct workload **out_workload)
 		workload->kind = JOBS;
 		rng_seed(&workload->rng, seed * UINT64_C(1000099) + a);
 		workload->count = JOBS_MAKING + JOBS_OPS;
+	} else if (sscanf(name, "leaves.%" SCNu64, &a) == 1) {
+		workload->kind = LEAVES;
+		rng_seed(&workload->rng, seed * UINT64_C(1000081) + a);
+		workload->count = LEAVES_OPS;
 	} else {
 		free(workload);
 		return fail(COP_EINVAL, "no such workload: %s", name);
@@ -724,6 +729,33 @@ draw_job_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_
 }
 
 /*
+ * A file whose tree has several leaves, as they were in two checkpoints, every other time shared
+ * with another one; then the journal changes them.
+ */
+static void
+draw_leaf_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_op)
+{
+	uint64_t extent = index < LEAVES_EXTENTS ? index : rng_below(rng, LEAVES_EXTENTS);
+	uint64_t choice = rng_below(rng, 32);
+
+	if (index == LEAVES_EXTENTS || index == LEAVES_EXTENTS + 2)
+		*out_op = (struct op){ .type = OP_SETTLE };
+	else if (index == LEAVES_EXTENTS + 1 && choice < 16)
+		*out_op = (struct op)CLONE("/tree", "/many");
+	else if (index > LEAVES_SETTLED && choice < 4)
+		*out_op = (struct op)WRITE("/many", extent * 8192, 4096, rng_next(rng));
+	else if (index < LEAVES_EXTENTS || (index > LEAVES_SETTLED && choice < 12))
+		*out_op = (struct op)WRITE("/tree", extent * 8192, 4096, rng_next(rng));
+	else if (choice < 14)
+		*out_op = (struct op)PUNCH("/tree", extent * 8192, 4096);
+	else if (choice < 23)
+		draw_op(rng, model, draw_weighted(rng, laps_weights, ARRAY_COUNT(laps_weights)),
+			out_op);
+	else
+		*out_op = (struct op){ .type = choice == 31 ? OP_SETTLE : OP_SYNC };
+}
+
+/*
  * Free space gets scarce, piece by piece until no more is given: what replay allocates comes close
  * to what the journal names.
  */
@@ -752,6 +784,8 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 		draw_job_object(index, out_op);
 	else if (workload->kind == JOBS)
 		draw_job_op(&workload->rng, model, index - JOBS_MAKING, out_op);
+	else if (workload->kind == LEAVES)
+		draw_leaf_op(&workload->rng, model, index, out_op);
 	else if (workload->is_full && index < FILL_OPS)
 		draw_filling(index, out_op);
 	else
@@ -766,7 +800,13 @@ workload_next(struct workload *workload, struct oracle *model, struct op *out_op
 bool
 workload_is_rarely_cut(const struct workload *workload)
 {
-	return workload->kind == LAPS || workload->kind == ROUNDS;
+	return workload->kind == LAPS || workload->kind == ROUNDS || workload->kind == LEAVES;
+}
+
+bool
+workload_changes_leaves(const struct workload *workload)
+{
+	return workload->kind == LEAVES;
 }
 
 bool
@@ -776,16 +816,20 @@ workload_is_cut(const struct workload *workload)
 		return workload->cuts > 0;
 	if (workload->kind == JOBS)
 		return workload->done > JOBS_MAKING;
+	if (workload->kind == LEAVES)
+		return workload->done > LEAVES_SETTLED && workload->done % LEAVES_CUT_EVERY == 0;
 	return workload->kind != LAPS || workload->done % LAPS_WINDOW < LAPS_CUT;
 }
 
 /*
- * Every fourth is random, or laps, until all pairs are through. Multiplying by a number without a
- * common factor visits every pair once, in no order.
+ * Every fourth is random, laps or leaves, until all pairs are through. Multiplying by a number
+ * without a common factor visits every pair once, in no order.
  */
 void
 workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
 {
+	static const char *const others[] = { "rounds", "jobs", "random", "random", "laps",
+		"random", "leaves", "random" };
 	const uint64_t pairs = workload_pairs();
 	const uint64_t stride = 7919;
 	uint64_t index = number - (number + 1) / RANDOM_EVERY;
@@ -795,11 +839,7 @@ workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
 	if (number % RANDOM_EVERY != RANDOM_EVERY - 1 && index < pairs)
 		snprintf(out, out_bytes, "pair.%" PRIu64 ".%" PRIu64 ".%" PRIu64, pair / 2 / SHAPES,
 			pair / 2 % SHAPES, pair % 2);
-	else if (number / RANDOM_EVERY % LAPS_EVERY > 0)
-		snprintf(out, out_bytes, "%s.%" PRIu64,
-			number / RANDOM_EVERY % JOBS_EVERY == 1 ? "jobs" : "random", number);
 	else
 		snprintf(out, out_bytes, "%s.%" PRIu64,
-			number / RANDOM_EVERY / LAPS_EVERY % ROUNDS_EVERY == 0 ? "rounds" : "laps",
-			number);
+			others[number / RANDOM_EVERY % ARRAY_COUNT(others)], number);
 }

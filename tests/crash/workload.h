@@ -15,6 +15,8 @@
  *   rounds.N       thousands that fill long batches: the journal goes round a hundred times; cuts
  *                  are drawn from all of it
  *   jobs.N         two objects of many extents, removed, cut and punched by jobs, step by step
+ *   leaves.N       changes of one file's content, whose tree has several leaves; few are cut, and
+ *                  most of the leaves are as they were in the two newest checkpoints
  */
 
 #include "support/oracle.h"
@@ -37,6 +39,9 @@ bool workload_next(struct workload *workload, struct oracle *model, struct op *o
 /* Is the power to be cut in the operation that workload_next() gave last? */
 bool workload_is_cut(const struct workload *workload);
 bool workload_is_rarely_cut(const struct workload *workload); /* each cut is worth a lot */
+
+/* Is damage of content's trees what it is for? */
+bool workload_changes_leaves(const struct workload *workload);
 
 /* The name of workload `number`: all pairs, shuffled, with random ones among them and after them.
  */

@@ -92,12 +92,16 @@ static void
 note_problem(void *context, const struct cop_problem *problem)
 {
 	struct world_check *check = context;
-	char *first = check->first[problem->class_ % WORLD_CLASSES];
+	uint32_t class = (uint32_t)problem->class_;
+	char *first;
 
+	if (class == COP_PROBLEM_ALLOCATION && !strstr(problem->text, "allocation tree at AG"))
+		class = WORLD_OWNERS;
+	first = check->first[class % WORLD_CLASSES];
 	if (strstr(problem->text, "before the newest") || strstr(problem->text, "the previous"))
-		check->previous_classes |= 1U << problem->class_;
+		check->previous_classes |= 1U << class;
 	else
-		check->classes |= 1U << problem->class_;
+		check->classes |= 1U << class;
 	if (first[0])
 		return;
 	snprintf(first, sizeof check->first[0],

@@ -45,7 +45,9 @@ int world_close(struct world *world);
 /* As a process that is killed. */
 void world_abandon(struct world *world);
 
-enum { WORLD_CLASSES = COP_PROBLEM_JOURNAL + 1 };
+/* A class of its own, apart from blocks of the allocation tree that are damaged: blocks with two
+ * owners, or in use and free. */
+enum { WORLD_OWNERS = 0, WORLD_CLASSES = COP_PROBLEM_JOURNAL + 1 };
 
 /* What a check of the whole volume found. */
 struct world_check {
