@@ -522,22 +522,18 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 {
 	bool met_damage = false;
 	bool ignored;
-	char text[256];
 	int err;
 
 	assert(options->entry_run || options->as_is);
 	err = open_by(dev, options, RECOVERY_NEWEST, out_volume, &met_damage);
-	if (err != COP_ENOSPC && (err == 0 || !met_damage))
-		return err;
-	(void)snprintf(text, sizeof text, "%s", err_text());
-	if (open_by(dev, options, RECOVERY_PREVIOUS, out_volume, &ignored) == 0) {
-		err_clear();
-		return 0;
-	}
 	if (!met_damage)
-		return fail(err, "%s", text);
-	err_clear();
-	return open_by(dev, options, RECOVERY_LOSING, out_volume, &ignored);
+		return err;
+	err = open_by(dev, options, RECOVERY_PREVIOUS, out_volume, &ignored);
+	if (err != 0)
+		err = open_by(dev, options, RECOVERY_LOSING, out_volume, &ignored);
+	if (err == 0)
+		err_clear();
+	return err;
 }
 
 void

@@ -494,7 +494,7 @@ replay_one(void *context, const struct journal_tx *tx)
 		err_clear();
 		err = replay_or_lose(volume, tx);
 	}
-	replay->recovery->met_damage = volume__may_be_left_out(err);
+	replay->recovery->met_damage = err == COP_ENOSPC || volume__may_be_left_out(err);
 	if (replay->recovery->met_damage && volume->recovery_way == RECOVERY_LOSING &&
 		volume->options.read_only) {
 		replay->has_ended = true;

@@ -418,7 +418,7 @@ struct recovery {
 	struct journal_region region;
 	struct journal_chain chain;
 	bool is_needed;      /* the newest superblock does not say that nothing follows */
-	bool met_damage;     /* the replay has ended at something that cannot be read */
+	bool met_damage;     /* the replay has ended at what cannot be read, or had no room */
 	uint64_t generation; /* highest of any superblock */
 };
 

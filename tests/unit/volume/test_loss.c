@@ -15,7 +15,8 @@
 
 enum {
 	SMALL_BYTES = 32 << 20, /* nodes of one block */
-	ENTRIES = 60,           /* of each tree: some leaves */
+	JOURNAL_BLOCKS = 512,
+	ENTRIES = 60, /* of each tree: some leaves */
 	ENTRY_BYTES = 500,
 	OBJECT = 7,
 	OTHER = 8,
@@ -58,7 +59,7 @@ lose_power(struct world *world)
 static void
 prepare(struct world *world, bool in_both)
 {
-	world->journal_blocks = 512;
+	world->journal_blocks = JOURNAL_BLOCKS;
 	world_format(world, SMALL_BYTES, 0);
 	for (int round = 0; round < 2; round++) {
 		for (uint32_t i = 0; i < ENTRIES; i++) {
@@ -530,6 +531,63 @@ what_was_not_read_is_not_given_up(void **state)
 	world_end(&world);
 }
 
+/* ---- No room to replay in -------------------------------------------------------------------- */
+
+enum { SLOTS = 3 };
+
+/* Each slot of the allocation tree's top block, with what is in `blocks` by now. */
+static void
+exchange_top(struct world *world, uint8_t blocks[SLOTS][BLOCK_BYTES])
+{
+	struct geometry geometry;
+	uint8_t found[BLOCK_BYTES];
+
+	assert_int_equal(geometry_init(&geometry, SMALL_BYTES / BLOCK_BYTES,
+				 geometry_ag_blocks(SMALL_BYTES / BLOCK_BYTES), JOURNAL_BLOCKS),
+		0);
+	for (uint32_t slot = 0; slot < SLOTS; slot++) {
+		uint64_t addr = geometry_space_block(&geometry, geometry.levels, 0, slot);
+
+		assert_int_equal(sim_peek(world->medium, addr, found), 0);
+		assert_int_equal(sim_poke(world->medium, addr, blocks[slot]), 0);
+		memcpy(blocks[slot], found, BLOCK_BYTES);
+	}
+}
+
+/* Where all groups are closed by damage nothing is changed and nothing is lost. */
+static void
+keeps_what_it_has_no_room_to_replay(void **state)
+{
+	struct world world = { 0 };
+	static uint8_t top[SLOTS][BLOCK_BYTES];
+	bool is_old = false;
+
+	(void)state;
+	prepare(&world, true);
+	change_and_crash(&world);
+	exchange_top(&world, top);
+	assert_int_equal(world_try_open(&world), COP_ENOSPC);
+	assert_non_null(strstr(err_text(), "closed by damage"));
+
+	world.read_only = true;
+	world_open(&world);
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		int found = world_get_content(&world, OBJECT, i);
+
+		is_old |= found != wanted(i);
+		assert_true(found == OLD || (!is_old && found == wanted(i)));
+	}
+	world_close(&world);
+
+	exchange_top(&world, top);
+	world.read_only = false;
+	world_open(&world);
+	content_is_whole(&world, OBJECT);
+	content_is_whole(&world, OTHER);
+	objects_are_whole(&world);
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -542,6 +600,7 @@ main(void)
 		cmocka_unit_test(lost_objects_are_asked_about),
 		cmocka_unit_test(content_of_lost_objects_is_lost),
 		cmocka_unit_test(what_was_not_read_is_not_given_up),
+		cmocka_unit_test(keeps_what_it_has_no_room_to_replay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
