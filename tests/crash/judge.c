@@ -22,7 +22,7 @@ enum {
 };
 
 /* Of the openings of one medium, which must differ: by the depth of the cut before. */
-enum { SEED_RECOVERY = 23 };
+enum { SEED_RECOVERY = 23, SEED_ACCEPTING = 40 };
 
 enum { SALT_CHECK = 1, LATEST = 4 };
 
@@ -512,6 +512,21 @@ judge_open_volume(struct judging *judging, struct world *world, struct sim_mediu
 	return false;
 }
 
+/* What is there after a loss, from the newest checkpoint on; owned. NULL: none of the states. */
+static struct oracle *
+state_left(struct judging *judging, struct world *world, struct enumerate_run *run)
+{
+	struct snapshot *found = NULL;
+	struct oracle *model = NULL;
+
+	if (snapshot_of_volume(world->volume, &found) == 0)
+		model = match_state(judging, judging->what->history->first, found, run);
+	else
+		enumerate_blame(run, "reading the volume: %s", cop_error_text());
+	snapshot_free(found);
+	return model;
+}
+
 /* The damage has cost durable work, and writing was refused: what is left, from the newest
  * checkpoint on, can be read. */
 static bool
@@ -519,8 +534,7 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 	const struct world_options *options, struct enumerate_run *run)
 {
 	struct world_options reading = *options;
-	struct snapshot *found = NULL;
-	struct oracle *model = NULL;
+	struct oracle *model;
 	struct world world;
 
 	reading.read_only = true;
@@ -528,11 +542,7 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 		enumerate_blame(run, "opening for reading: %s", cop_error_text());
 		return false;
 	}
-	if (snapshot_of_volume(world.volume, &found) == 0)
-		model = match_state(judging, judging->what->history->first, found, run);
-	else
-		enumerate_blame(run, "reading the volume: %s", cop_error_text());
-	snapshot_free(found);
+	model = state_left(judging, &world, run);
 	oracle_free(model);
 	world_abandon(&world);
 	return model;
@@ -543,6 +553,33 @@ static uint64_t
 kind_of_opening(const struct judgement *what)
 {
 	return what->dirty_bytes << 8 | (SEED_RECOVERY + what->depth);
+}
+
+/* When the loss is accepted, it is one of those states that is gone on from, and for good. */
+static bool
+judge_accepting(struct judging *judging, struct sim_medium *medium,
+	const struct world_options *options, struct enumerate_run *run)
+{
+	struct world_options accepting = *options;
+	struct oracle *model;
+	struct world world;
+
+	sim_set_hook(medium, NULL, NULL);
+	accepting.accept_loss = true;
+	accepting.seed = SEED_ACCEPTING;
+	if (world_open(&world, medium, &accepting) != 0) {
+		enumerate_blame(run, "accepting the loss: %s", cop_error_text());
+		return false;
+	}
+	model = state_left(judging, &world, run);
+	if (model) {
+		history_push(&judging->after, model);
+		oracle_forget_held(model);
+		if (go_on(judging, &world, run))
+			return ends_well(judging, &world, medium, run);
+	}
+	world_abandon(&world);
+	return false;
 }
 
 /* Opens it, goes on with it, and cuts the power again. */
@@ -570,8 +607,12 @@ judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enum
 		sim_set_listener(medium, NULL, NULL);
 	if (err_is_damage(err) && judging->what->may_refuse) {
 		sound = judge_for_reading(judging, medium, &options, run);
+		if ((enumerate_settle(run) || judging->what->is_replay) && sound &&
+			judging->what->depth == 0 && is_followed(judging))
+			sound = judge_accepting(judging, medium, &options, run);
 	} else if (err == COP_ENOSPC && judging->what->hits_allocation) {
-		sound = true; /* nothing can be replayed where every group is closed */
+		/* Nothing can be replayed where every group is closed; what was before is there. */
+		sound = judge_for_reading(judging, medium, &options, run);
 	} else if (err) {
 		enumerate_blame(run, "recovery: %s", cop_error_text());
 		sound = false;

@@ -55,6 +55,7 @@ world_open(struct world *world, struct sim_medium *medium, const struct world_op
 	if (err)
 		return err;
 	open.read_only = options->read_only;
+	open.accept_loss = options->accept_loss;
 	open.cache_bytes = options->cache_bytes ? options->cache_bytes : COP_CACHE_BYTES_MIN;
 	open.write_through = !options->buffers;
 	open.random = random_bytes;

@@ -33,6 +33,7 @@ struct world_options {
 	uint64_t cache_bytes;
 	uint64_t dirty_bytes; /* of nodes before a checkpoint; 0: by the cache */
 	bool read_only;
+	bool accept_loss;
 	bool buffers; /* writes go through pages, and enter history later */
 };
 
