@@ -380,35 +380,62 @@ open_checkpoint(struct volume *volume, const struct recovery *recovery)
 	return err ? err : open_trees(volume);
 }
 
+/* Is the journal whole from the predecessor's tail to the end? Then that has everything as well. */
+static bool
+previous_has_all(struct volume *volume, struct recovery *recovery)
+{
+	int err;
+
+	volume__recovery_fini(recovery);
+	err = volume__recovery_read(volume, true, recovery);
+	if (err == 0 && recovery->chain.has_previous && !recovery->chain.is_damaged)
+		return true;
+	err_clear();
+	return false;
+}
+
+/* The predecessor, and what of the journal goes on from there: for reading only. */
+static int
+read_from_previous(struct volume *volume, struct recovery *recovery)
+{
+	volume->newest = volume->previous;
+	volume->previous = (struct superblock){ 0 };
+	volume__recovery_fini(recovery);
+	return volume__recovery_read(volume, true, recovery);
+}
+
 /*
  * Rules of commit 5, fallback: the newest superblock's trees are damaged. Its predecessor and the
  * journal since give the same state, if the chain between them is unbroken: then nothing that was
- * acknowledged is lost. Else the damage, `why`, is the answer.
+ * acknowledged is lost. Else the damage, `why`, is the answer; a reader sees what there is.
  */
 static int
 fall_back(struct volume *volume, struct recovery *recovery, int why)
 {
 	struct superblock newest = volume->newest;
 	char text[160];
-	int err;
+	int err = 0;
 
 	if (volume->previous.generation == 0 || leaves_journal(volume))
 		return why;
 	(void)snprintf(text, sizeof text, "%s", err_text());
-	volume__recovery_fini(recovery);
-	err = volume__recovery_read(volume, true, recovery);
-	if (err || !recovery->chain.has_previous || recovery->chain.is_damaged)
-		return fail(why, "%s", text);
-	err_clear();
-	recovery->chain.newest = 0;
-	recovery->chain.has_previous = false;
-	volume->newest = volume->previous;
-	volume->previous = (struct superblock){ 0 };
-	err = open_checkpoint(volume, recovery);
+	if (previous_has_all(volume, recovery)) {
+		recovery->chain.newest = 0;
+		recovery->chain.has_previous = false;
+		volume->newest = volume->previous;
+		volume->previous = (struct superblock){ 0 };
+	} else if (volume->options.read_only && volume->recovery_way != RECOVERY_PREVIOUS) {
+		err = read_from_previous(volume, recovery);
+	} else {
+		err = why;
+	}
+	if (err == 0)
+		err = open_checkpoint(volume, recovery);
 	if (err) {
 		volume->newest = newest;
 		return fail(why, "%s", text);
 	}
+	err_clear();
 	volume->passed_over = newest;
 	return 0;
 }
