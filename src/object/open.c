@@ -288,6 +288,7 @@ cop_abandon(struct cop_volume *volume)
 int
 cop_close(struct cop_volume *volume)
 {
+	struct complaint complaint = { .err = 0 };
 	int err = 0;
 
 	if (!volume)
@@ -295,11 +296,11 @@ cop_close(struct cop_volume *volume)
 	stop_thread(volume);
 	if (!volume_is_read_only(volume->volume)) {
 		err = writeback_all(volume, false);
-		if (err == 0)
+		if (complaint_take(&complaint, err))
 			err = volume_checkpoint_clean(volume->volume);
 	}
 	free_handle(volume);
-	return err;
+	return complaint_tell(&complaint, err);
 }
 
 /* ---- Timers and jobs ------------------------------------------------------------------------- */
@@ -307,6 +308,7 @@ cop_close(struct cop_volume *volume)
 int
 cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 {
+	struct complaint complaint = { .err = 0 };
 	bool has_run;
 	int err;
 
@@ -315,11 +317,13 @@ cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 		return 0;
 	}
 	err = writeback_due(volume);
-	if (err == 0)
+	if (complaint_take(&complaint, err))
 		err = volume_tick(volume->volume);
 	if (err == 0)
 		err = jobs_run_step(volume, &has_run);
-	return err ? err : jobs_count(volume, out_pending);
+	if (err == 0)
+		err = jobs_count(volume, out_pending);
+	return complaint_tell(&complaint, err);
 }
 
 /* ---- Telling --------------------------------------------------------------------------------- */

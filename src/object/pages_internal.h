@@ -64,7 +64,8 @@ MUST_CHECK int writeback_object(struct operation *op, struct cop_object *object,
 /* The same for one that the caller has no turn of. */
 MUST_CHECK int writeback_now(struct cop_object *object, bool is_sync);
 
-/* No turn: everything that was dirty when it was called. */
+/* No turn: everything that was dirty when it was called. Damage of one object is told when all
+ * others are done. */
 MUST_CHECK int writeback_all(struct cop_volume *volume, bool is_sync);
 
 /* No turn: what has been dirty for long. */
@@ -72,6 +73,19 @@ MUST_CHECK int writeback_due(struct cop_volume *volume);
 
 /* No turn: the oldest, until there is room for some more pages. */
 MUST_CHECK int writeback_for_room(struct cop_volume *volume);
+
+/*
+ * Damage where an object is to change keeps that object dirty, and is told each time; it is no
+ * reason to leave all others so. True: go on, and tell it at the end.
+ */
+struct complaint {
+	int err; /* 0: none */
+	char text[200];
+};
+bool complaint_take(struct complaint *complaint, int err);
+
+/* `err`, and if that is 0 what was taken. */
+int complaint_tell(const struct complaint *complaint, int err);
 
 /* The object has become dirty, or clean again. Holds a reference meanwhile. */
 void writeback_enlist(struct cop_object *object);

@@ -12,12 +12,15 @@
 int
 cop_sync(struct cop_volume *volume)
 {
+	struct complaint complaint = { .err = 0 };
 	int err;
 
 	if (volume_is_read_only(volume->volume))
 		return 0;
 	err = writeback_all(volume, true);
-	return err ? err : volume_sync(volume->volume);
+	if (complaint_take(&complaint, err))
+		err = volume_sync(volume->volume);
+	return complaint_tell(&complaint, err);
 }
 
 /* The error of a write-back that nobody has heard of yet; from now on somebody has. */
@@ -74,14 +77,15 @@ cop_barrier(struct cop_volume *volume)
 int
 cop_settle(struct cop_volume *volume)
 {
+	struct complaint complaint = { .err = 0 };
 	int err;
 
 	if (volume_is_read_only(volume->volume))
 		return 0;
 	err = writeback_all(volume, false);
-	if (err)
+	if (!complaint_take(&complaint, err))
 		return err;
 	jobs_wait_for_round(volume);
 	(void)jobs_run_all(volume); /* whether there were any is no matter */
-	return volume_settle(volume->volume);
+	return complaint_tell(&complaint, volume_settle(volume->volume));
 }

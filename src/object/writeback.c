@@ -11,13 +11,15 @@
  * higher or a part of the segment has used it up, then the segment goes in smaller parts, down to a
  * block: that, the reserve covers.
  * When the device fails nothing more is written, by anybody: the pages stay, the object keeps the
- * error until a sync has told it, and the volume takes no more changes.
+ * error until a sync has told it, and the volume takes no more changes. Where an object's map is
+ * damaged it keeps its pages, and others go on.
  */
 
 #include "object/content_internal.h"
 #include "object/pages_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 enum { PARTS = 4 }; /* that a segment goes in when it is too much as a whole */
 
@@ -212,18 +214,49 @@ writeback_now(struct cop_object *object, bool is_sync)
 	return err;
 }
 
-/* The oldest that became dirty at `number` or before, by `ns` or before; counted. NULL: none. */
+bool
+complaint_take(struct complaint *complaint, int err)
+{
+	if (err == 0)
+		return true;
+	if (!err_is_damage(err))
+		return false;
+	complaint->err = err;
+	(void)snprintf(complaint->text, sizeof complaint->text, "%s", err_text());
+	err_clear();
+	return true;
+}
+
+int
+complaint_tell(const struct complaint *complaint, int err)
+{
+	return err || complaint->err == 0 ? err : fail(complaint->err, "%s", complaint->text);
+}
+
+/* Which objects are written back: those that became dirty after the one numbered `passed`, at
+ * `number` or before, by `ns` or before. */
+struct dirty_range {
+	uint64_t passed;
+	uint64_t number;
+	int64_t ns;
+};
+
+/* The oldest of them, counted; the next time, the one behind it. NULL: none. */
 static struct cop_object *
-take_oldest(struct cop_volume *volume, uint64_t number, int64_t ns)
+take_oldest(struct cop_volume *volume, struct dirty_range *range)
 {
 	struct cop_object *object;
 
 	mutex_lock(&volume->lock);
 	object = volume->dirty_oldest;
-	if (object && (object->dirty_number > number || object->dirty_ns > ns))
+	while (object && object->dirty_number <= range->passed)
+		object = object->dirty_newer;
+	if (object && (object->dirty_number > range->number || object->dirty_ns > range->ns))
 		object = NULL;
-	if (object)
+	if (object) {
+		range->passed = object->dirty_number;
 		object->refs++;
+	}
 	mutex_unlock(&volume->lock);
 	return object;
 }
@@ -242,15 +275,19 @@ newest_number(struct cop_volume *volume)
 static int
 writeback_until(struct cop_volume *volume, uint64_t number, int64_t ns, bool is_sync)
 {
-	struct cop_object *object = take_oldest(volume, number, ns);
+	struct dirty_range range = { .number = number, .ns = ns };
+	struct complaint complaint = { .err = 0 };
+	struct cop_object *object = take_oldest(volume, &range);
 	int err = 0;
 
 	while (err == 0 && object) {
 		err = writeback_now(object, is_sync);
 		cop_release(object);
-		object = err ? NULL : take_oldest(volume, number, ns);
+		if (complaint_take(&complaint, err))
+			err = 0;
+		object = err ? NULL : take_oldest(volume, &range);
 	}
-	return err;
+	return complaint_tell(&complaint, err);
 }
 
 int
@@ -270,15 +307,19 @@ writeback_due(struct cop_volume *volume)
 int
 writeback_for_room(struct cop_volume *volume)
 {
+	struct dirty_range range = { .number = UINT64_MAX, .ns = INT64_MAX };
+	struct complaint complaint = { .err = 0 };
 	int err = 0;
 
 	while (err == 0 && atomic_load(&volume->dirty_pages) >= pages_max(volume)) {
-		struct cop_object *object = take_oldest(volume, UINT64_MAX, INT64_MAX);
+		struct cop_object *object = take_oldest(volume, &range);
 
 		if (!object)
-			break;
+			return complaint_tell(&complaint, 0);
 		err = writeback_now(object, false);
 		cop_release(object);
+		if (complaint_take(&complaint, err))
+			err = 0;
 	}
 	return err;
 }
