@@ -6,14 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NOTE_BYTES = 1024 };
-
-struct err_note {
-	char text[NOTE_BYTES];
-	const char *file;
-	int line;
-};
-
 static _Thread_local struct err_note note;
 
 struct err_row {
@@ -81,7 +73,7 @@ code_of_errno(int host_errno)
 static void
 note_set(const char *file, int line, const char *format, va_list args)
 {
-	char text[NOTE_BYTES];
+	char text[ERR_NOTE_BYTES];
 
 	(void)vsnprintf(text, sizeof text, format, args);
 	memcpy(note.text, text, sizeof note.text);
@@ -104,8 +96,8 @@ err_fail(const char *file, int line, int code, const char *format, ...)
 int
 err_fail_in(int code, const char *format, ...)
 {
-	char front[NOTE_BYTES];
-	char old[NOTE_BYTES];
+	char front[ERR_NOTE_BYTES];
+	char old[ERR_NOTE_BYTES];
 	va_list args;
 
 	assert(code < 0);
@@ -120,7 +112,7 @@ err_fail_in(int code, const char *format, ...)
 int
 err_fail_errno(const char *file, int line, int host_errno, const char *format, ...)
 {
-	char front[NOTE_BYTES];
+	char front[ERR_NOTE_BYTES];
 	va_list args;
 
 	va_start(args, format);
@@ -136,6 +128,18 @@ err_clear(void)
 	note.text[0] = '\0';
 	note.file = NULL;
 	note.line = 0;
+}
+
+void
+err_keep(struct err_note *out_note)
+{
+	*out_note = note;
+}
+
+void
+err_put_back(const struct err_note *kept)
+{
+	note = *kept;
 }
 
 const char *

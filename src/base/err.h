@@ -57,6 +57,18 @@ int err_fail_errno(const char *file, int line, int host_errno, const char *forma
 void err_clear(void);
 const char *err_text(void);
 
+/* For what goes on after an error and may meet others, which nobody is to hear of. */
+enum { ERR_NOTE_BYTES = 1024 };
+
+struct err_note {
+	char text[ERR_NOTE_BYTES];
+	const char *file;
+	int line;
+};
+
+void err_keep(struct err_note *out_note);
+void err_put_back(const struct err_note *kept);
+
 /* Where the newest error of this thread was made: "file.c:12", for debugging. */
 const char *err_place(void);
 

@@ -43,10 +43,16 @@ change_end(struct operation *op)
 bool
 change_again(struct cop_volume *volume, int err, uint32_t *tries)
 {
+	struct err_note why;
+
 	if (err != COP_ENOSPC || *tries > 0)
 		return false;
 	++*tries;
-	return jobs_run_all(volume);
+	err_keep(&why);
+	if (jobs_run_all(volume))
+		return true;
+	err_put_back(&why);
+	return false;
 }
 
 bool

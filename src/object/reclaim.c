@@ -62,13 +62,18 @@ out:
 void
 reclaim_orphan(struct cop_object *object)
 {
+	struct err_note before;
 	struct operation op;
 	size_t max = BELONGINGS_MAX;
 	bool done = false;
-	int err = change_begin(&op, object->volume, &object, 1);
+	int err;
 
-	if (err)
+	err_keep(&before);
+	err = change_begin(&op, object->volume, &object, 1);
+	if (err) {
+		err_put_back(&before);
 		return;
+	}
 	pages_discard(object);
 	while (err == 0 && !done) {
 		err = reclaim_orphan_step(&op, object, &max, &done);
@@ -78,7 +83,7 @@ reclaim_orphan(struct cop_object *object)
 		}
 	}
 	change_end(&op);
-	err_clear(); /* nobody is there to hear it; the orphan key stays for the next opening */
+	err_put_back(&before); /* nobody is to hear it; the orphan key stays for the next opening */
 }
 
 struct orphan_finder {

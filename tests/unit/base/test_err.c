@@ -34,6 +34,21 @@ puts_what_a_caller_knows_in_front(void **state)
 }
 
 static void
+keeps_a_note_while_other_things_fail(void **state)
+{
+	struct err_note kept;
+
+	(void)state;
+	(void)make_error(COP_ENOSPC, "first");
+	err_keep(&kept);
+	(void)make_error(COP_EIO, "second");
+	err_clear();
+	err_put_back(&kept);
+	assert_string_equal(err_text(), "first");
+	assert_non_null(strstr(err_place(), "test_err.c:"));
+}
+
+static void
 can_quote_its_own_note(void **state)
 {
 	(void)state;
@@ -167,6 +182,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(returns_the_code_and_notes_text_and_place),
 		cmocka_unit_test(puts_what_a_caller_knows_in_front),
+		cmocka_unit_test(keeps_a_note_while_other_things_fail),
 		cmocka_unit_test(can_quote_its_own_note),
 		cmocka_unit_test(cuts_off_what_is_too_long),
 		cmocka_unit_test(turns_an_errno_into_the_nearest_code),
