@@ -285,6 +285,27 @@ cop_abandon(struct cop_volume *volume)
 	free_handle(volume);
 }
 
+/*
+ * On a host that has no room for the nodes, there is room for the journal, which was written when
+ * the volume was made: all is durable, and the next opening replays it.
+ */
+static int
+checkpoint_or_sync(struct cop_volume *volume)
+{
+	struct err_note why;
+	int err = volume_checkpoint_clean(volume->volume);
+
+	if (err != COP_ENOSPC)
+		return err;
+	err_keep(&why);
+	if (volume_sync_journal(volume->volume) == 0) {
+		err_clear();
+		return 0;
+	}
+	err_put_back(&why);
+	return err;
+}
+
 int
 cop_close(struct cop_volume *volume)
 {
@@ -297,7 +318,7 @@ cop_close(struct cop_volume *volume)
 	if (!volume_is_read_only(volume->volume)) {
 		err = writeback_all(volume, false);
 		if (complaint_take(&complaint, err))
-			err = volume_checkpoint_clean(volume->volume);
+			err = checkpoint_or_sync(volume);
 	}
 	free_handle(volume);
 	return complaint_tell(&complaint, err);

@@ -24,6 +24,12 @@ volume_sync(struct volume *volume)
 }
 
 int
+volume_sync_journal(struct volume *volume)
+{
+	return volume->journal ? journal_sync(volume->journal) : 0;
+}
+
+int
 volume_failed(struct volume *volume)
 {
 	return volume__failed(volume);

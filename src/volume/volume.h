@@ -400,6 +400,10 @@ void tx_abort(struct tx *tx);
  * journal and one flush, shared by all who ask at the same time. No lock held. */
 MUST_CHECK int volume_sync(struct volume *volume);
 
+/* The same when a checkpoint has failed, and no more can be committed: what was is durable all the
+ * same, unless the journal has failed too. */
+MUST_CHECK int volume_sync_journal(struct volume *volume);
+
 /* Is there anything that is not durable yet? For good after a failure. */
 bool volume_needs_sync(struct volume *volume);
 

@@ -1,5 +1,6 @@
 """cp: trees and files into a volume, out of it, and within it."""
 
+import errno
 import os
 import re
 import shutil
@@ -476,6 +477,56 @@ def says_when_the_host_is_full():
             assert "sound" in w.run("check", "small/v").text()
         finally:
             subprocess.run(["umount", w.path("small")], check=True)
+
+
+def keeps_its_word_on_a_full_host():
+    """What ended well is there; what could not be done is not."""
+    world.must_be_root()
+    with World() as w:
+        os.mkdir(w.path("small"))
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "none", w.path("small")],
+                          check=False, capture_output=True).returncode != 0:
+            raise tap.Skip("cannot mount a tmpfs")
+        try:
+            w.run("init", "--size", "64M", "small/v")
+            w.write("src/little", b"x" * 100)
+            for name in range(12):
+                w.write(f"old/{name}", os.urandom(50000))
+            # Often enough that every block which is written in place has been written.
+            w.run("cp", "-r", "old", "small/v:/")
+            for name in range(4):
+                w.run("mkdir", f"small/v:/{name}")
+                w.run("rm", "-r", f"small/v:/{name}")
+            with open(w.path("small/filler"), "wb", buffering=0) as filler:
+                try:
+                    while True:
+                        filler.write(bytes(4096))
+                except OSError as error:
+                    tap.equal(error.errno, errno.ENOSPC)
+            _change_on_a_full_host(w)
+            os.unlink(w.path("small/filler"))
+            w.run("cp", "src/little", "small/v:/last")
+            assert "sound" in w.run("check", "small/v").text()
+        finally:
+            subprocess.run(["umount", w.path("small")], check=True)
+
+
+def _change_on_a_full_host(w):
+    done = 0
+    for name in range(12):
+        copied = w.run("cp", "src/little", f"small/v:/new{name}", code=None)
+        assert copied.code in (world.FINE, world.NO_SPACE)
+        has_it = f"new{name}" in w.run("ls", "small/v").lines()
+        tap.equal(has_it, copied.code == world.FINE)
+        if has_it:
+            tap.equal(w.run("cat", f"small/v:/new{name}").out, b"x" * 100)
+        removed = w.run("rm", f"small/v:/old/{name}", code=None)
+        assert removed.code in (world.FINE, world.NO_SPACE)
+        has_it = str(name) in w.run("ls", "small/v:/old").lines()
+        tap.equal(has_it, removed.code != world.FINE)
+        done += copied.code == world.FINE
+        assert "sound" in w.run("check", "small/v").text()
+    assert done > 0
 
 
 def finishes_what_is_done_when_interrupted():

@@ -165,23 +165,34 @@ run_jobs(struct cop_volume *volume)
 	while (err == 0 && pending > 0);
 }
 
+/*
+ * A host without room cannot take the checkpoints that bring freed space back; what the command has
+ * done is durable all the same if the volume closes well.
+ */
 static void
 close_one(struct cli *cli, struct volume *volume, bool settle)
 {
+	char *missing = NULL;
 	int settled = 0;
 	int closed;
 
 	if (volume->is_writable && settle) {
 		settled = cop_settle(volume->handle);
-		if (settled)
+		if (settled == COP_ENOSPC)
+			missing = need_copy(cop_error_text());
+		else if (settled)
 			report_and_stop(cli, volume->device, settled);
 	} else if (volume->is_writable) {
 		run_jobs(volume->handle);
 	}
 	closed = cop_close(TAKE(volume->handle));
-	/* After a failed settle the failure of close would say the same once more. */
-	if (closed && !settled)
+	if (missing && closed == 0)
+		warn(cli, volume->device,
+			"done, but what was freed stays in use until there is room: %s", missing);
+	/* After another failed settle the failure of close would say the same once more. */
+	else if (closed && (missing || !settled))
 		report_and_stop(cli, volume->device, closed);
+	free(missing);
 	free(volume->device);
 }
 
