@@ -530,7 +530,7 @@ volume_settle(struct volume *volume)
 		return err;
 
 	/* An operation was in the way, or what it did came later. */
-	(void)volume__wait_for_visits(volume); /* what goes on for long is not waited for */
+	(void)volume__wait_for_visits(volume, false); /* what goes on is not waited for */
 	for (int i = 0; i < CHECKPOINTS && err == 0 && space_pending_blocks(volume->space) > 0; i++)
 		err = volume__checkpoint_forced(volume);
 	return err;

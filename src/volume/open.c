@@ -8,8 +8,9 @@
 #include <stdlib.h>
 
 enum {
-	NEWER_TRIES = 16, /* checkpoints that a writer may make while a reader looks at one */
-	VISIT_WAITS = 100,
+	NEWER_TRIES = 16,  /* checkpoints that a writer may make while a reader looks at one */
+	VISIT_WAITS = 100, /* of visit_wait_ns each */
+	VISIT_WAITS_PATIENT = 3000,
 };
 
 static const int64_t visit_wait_ns = 10000000;
@@ -767,15 +768,16 @@ has_visit_before(const struct volume *volume, uint64_t period)
 }
 
 bool
-volume__wait_for_visits(struct volume *volume)
+volume__wait_for_visits(struct volume *volume, bool is_patient)
 {
+	int waits = is_patient ? VISIT_WAITS_PATIENT : VISIT_WAITS;
 	uint64_t open = atomic_load(&volume->generation);
 	bool has_some;
 
 	lock_assert_none_held();
 	mutex_lock(&volume->visit_lock);
 	volume->visit_waiters++;
-	for (int i = 0; i < VISIT_WAITS && has_visit_before(volume, open); i++)
+	for (int i = 0; i < waits && has_visit_before(volume, open); i++)
 		condition_wait_for(&volume->visit_left, &volume->visit_lock, visit_wait_ns);
 	volume->visit_waiters--;
 	has_some = has_visit_before(volume, open);

@@ -506,7 +506,7 @@ wait_for_all_tickets(struct volume *volume)
  * is waited for, before two more. COP_ENOSPC: nothing more can be done.
  */
 static int
-make_room_in_space(struct volume *volume, int *tries)
+make_room_in_space(struct volume *volume, enum draw draw, int *tries)
 {
 	int try = (*tries)++;
 
@@ -516,7 +516,7 @@ make_room_in_space(struct volume *volume, int *tries)
 		return COP_ENOSPC;
 	if (try == 1 + 2 * SPACE_CHECKPOINTS)
 		return COP_ENOSPC;
-	if (try == 1 + SPACE_CHECKPOINTS && !volume__wait_for_visits(volume))
+	if (try == 1 + SPACE_CHECKPOINTS && !volume__wait_for_visits(volume, draw != DRAW_NOTHING))
 		return COP_ENOSPC;
 	return volume__checkpoint_forced(volume);
 }
@@ -529,7 +529,7 @@ admit_at_head(struct volume *volume, uint64_t blocks, enum draw draw)
 	int tries = 0;
 
 	while (err == COP_ENOSPC) {
-		err = make_room_in_space(volume, &tries);
+		err = make_room_in_space(volume, draw, &tries);
 		if (err)
 			return err;
 		err = admit(volume, blocks, draw);
@@ -837,7 +837,7 @@ take_run(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t w
 
 	while (err == COP_ENOSPC) {
 		(void)volume__queue_enter(volume, tx->visit, &in_person);
-		err = make_room_in_space(volume, &tries);
+		err = make_room_in_space(volume, draw_of(tx), &tries);
 		volume__queue_leave(volume, tx->visit);
 		if (err)
 			return err;
@@ -1586,7 +1586,7 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 			continue;
 		}
 		if (err == COP_ENOSPC && !tx->is_replay) {
-			err = make_room_in_space(volume, &tries);
+			err = make_room_in_space(volume, draw_of(tx), &tries);
 			if (err == 0)
 				continue;
 		}

@@ -440,9 +440,10 @@ MUST_CHECK int volume__recover(struct volume *volume, struct recovery *recovery)
 
 /*
  * Waits, for a second at most, until the operations have ended that began before the open
- * generation. False: some go on. No lock held.
+ * generation. False: some go on. `is_patient`: for half a minute; all operations end, however slow
+ * the device or the machine is, but those that wait for their own thread. No lock held.
  */
-bool volume__wait_for_visits(struct volume *volume);
+bool volume__wait_for_visits(struct volume *volume, bool is_patient);
 
 MUST_CHECK int volume__random(int (*random)(void *context, void *buffer, size_t bytes),
 	void *context, struct rng *out_rng);
