@@ -365,7 +365,6 @@ judge_second_cut(struct judging *first, const struct second_cut *cut, struct enu
 	what.history = &first->after;
 	what.first = cut->first;
 	what.last = min_u64(cut->last, first->after.count - 1);
-	what.is_late = false;
 	what.keeps_power = false;
 	scenario->again[what.depth].cut = cut->call;
 	snprintf(given, sizeof given, "%s", scenario->again[what.depth].script);
@@ -552,7 +551,8 @@ judge_for_reading(struct judging *judging, struct sim_medium *medium,
 static uint64_t
 kind_of_opening(const struct judgement *what)
 {
-	return what->dirty_bytes << 8 | (SEED_RECOVERY + what->depth);
+	return what->dirty_bytes << 8 | (uint64_t)what->is_late << 7 |
+	       (SEED_RECOVERY + what->depth);
 }
 
 /* When the loss is accepted, it is one of those states that is gone on from, and for good. */
@@ -590,6 +590,7 @@ judge_by_opening(struct judging *judging, struct sim_medium *medium, struct enum
 		.seed = SEED_RECOVERY + judging->what->depth,
 		.now_ns = judging->what->now_ns + STEP_NS,
 		.dirty_bytes = judging->what->dirty_bytes,
+		.buffers = judging->what->is_late,
 	};
 	struct judge_memory *memory = judging->what->options->memory;
 	struct world world;
