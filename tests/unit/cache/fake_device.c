@@ -157,6 +157,17 @@ fake_verify(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_
 	return 0;
 }
 
+int
+fake_accept(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
+{
+	(void)context;
+	(void)addr;
+	(void)stamp;
+	(void)data;
+	(void)blocks;
+	return 0;
+}
+
 void
 fake_hold(struct fake *fake, bool is_held)
 {

@@ -47,6 +47,9 @@ void fake_fill(uint64_t addr, uint8_t *block);
 /* A cache_verify: every block is as fake_fill() made it; `context` is not used. COP_ECHECKSUM. */
 int fake_verify(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks);
 
+/* Another one, to which everything is good. */
+int fake_accept(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks);
+
 void fake_hold(struct fake *fake, bool is_held);
 
 /* Until `count` requests are queued. */

@@ -256,17 +256,6 @@ lets_the_verifier_put_a_good_copy_in_place(void **state)
 	fake_free_with(world.fake, world.cache);
 }
 
-static int
-accept_all(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
-{
-	(void)context;
-	(void)addr;
-	(void)stamp;
-	(void)data;
-	(void)blocks;
-	return 0;
-}
-
 /* What one verifier lets through, another may not: bytes of a file are not yet a node. */
 static void
 asks_every_verifier_for_itself(void **state)
@@ -278,7 +267,7 @@ asks_every_verifier_for_itself(void **state)
 	init(&world, 8 << 20);
 	world.fake->data[9 * BLOCK_BYTES] ^= 1;
 	world.requests[0] = fake_request(9, 1);
-	world.requests[0].verify = accept_all;
+	world.requests[0].verify = fake_accept;
 	world.requests[1] = fake_request(9, 1);
 	assert_int_equal(cache_get(world.cache, &world.requests[0]), 0);
 
@@ -286,7 +275,7 @@ asks_every_verifier_for_itself(void **state)
 	assert_int_equal(cache_get(world.cache, &world.requests[1]), COP_ECHECKSUM);
 	seen = cache_peek(world.cache, 9, 16);
 	assert_ptr_equal(seen, world.requests[0].buffer);
-	assert_true(seen->verify == accept_all);
+	assert_true(seen->verify == fake_accept);
 	cache_release(world.cache, seen);
 	world.fake->data[9 * BLOCK_BYTES] ^= 1;
 	assert_int_equal(cache_get(world.cache, &world.requests[1]), 0);

@@ -72,17 +72,6 @@ finds_what_was_read_and_verified(void **state)
 	fake_free_with(world.fake, world.cache);
 }
 
-static int
-accept_all(void *context, uint64_t addr, uint64_t stamp, uint8_t *data, uint32_t blocks)
-{
-	(void)context;
-	(void)addr;
-	(void)stamp;
-	(void)data;
-	(void)blocks;
-	return 0;
-}
-
 static void
 finds_nothing_of_another_stamp_verifier_or_length(void **state)
 {
@@ -93,7 +82,7 @@ finds_nothing_of_another_stamp_verifier_or_length(void **state)
 	load(&world, 9, 1);
 	load(&world, 12, 4);
 	assert_false(is_found(&world, 9, 17, fake_verify));
-	assert_false(is_found(&world, 9, 16, accept_all));
+	assert_false(is_found(&world, 9, 16, fake_accept));
 	assert_false(is_found(&world, 12, 19, fake_verify));
 	assert_true(is_found(&world, 9, 16, fake_verify));
 	fake_free_with(world.fake, world.cache);

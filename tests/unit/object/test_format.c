@@ -212,6 +212,27 @@ format_medium(struct sim_medium *medium, uint64_t seed)
 	return err;
 }
 
+/* Is there a volume, with a root directory? If not, that is said. */
+static bool
+is_there(struct device *dev, bool read_only)
+{
+	struct cop_open_options options = COP_INIT(options);
+	struct cop_volume *volume = NULL;
+	struct cop_object *root = NULL;
+	int err;
+
+	options.cache_bytes = COP_CACHE_BYTES_MIN;
+	options.read_only = read_only;
+	err = cop_open_on(dev, &options, &volume);
+	assert_true(err == 0 || err == COP_ENOTVOLUME || err == COP_ECHECKSUM);
+	if (err)
+		return false;
+	must(cop_root(volume, NULL, &root));
+	cop_release(root);
+	must(cop_close(volume));
+	return true;
+}
+
 /* Wherever making it was cut short, there is a volume with a root directory, or none. */
 static void
 a_cut_leaves_a_whole_volume_or_none(void **state)
@@ -222,13 +243,9 @@ a_cut_leaves_a_whole_volume_or_none(void **state)
 
 	(void)state;
 	for (; !ended; cuts++) {
-		struct cop_open_options options = COP_INIT(options);
 		struct sim_medium *medium;
-		struct cop_volume *volume = NULL;
-		struct cop_object *root = NULL;
 		struct device *dev;
 		struct rng rng;
-		int err;
 
 		must(sim_create(8 * MIB, 1, &medium));
 		sim_cut_after(medium, cuts);
@@ -237,24 +254,8 @@ a_cut_leaves_a_whole_volume_or_none(void **state)
 		sim_power_off(medium);
 		sim_power_on(medium, sim_choose_random, &rng);
 		must(sim_open(medium, 0, &dev));
-		options.cache_bytes = COP_CACHE_BYTES_MIN;
-		options.read_only = true;
-		err = cop_open_on(dev, &options, &volume);
-		assert_true(err == 0 || err == COP_ENOTVOLUME || err == COP_ECHECKSUM);
-		if (err == 0) {
-			must(cop_root(volume, NULL, &root));
-			cop_release(root);
-			must(cop_close(volume));
-		}
-		options.read_only = false;
-		err = cop_open_on(dev, &options, &volume);
-		assert_true(err == 0 || err == COP_ENOTVOLUME || err == COP_ECHECKSUM);
-		if (err == 0) {
-			must(cop_root(volume, NULL, &root));
-			cop_release(root);
-			must(cop_close(volume));
-			volumes++;
-		}
+		(void)is_there(dev, true); /* as far as it can be told without writing */
+		volumes += is_there(dev, false);
 		device_close(dev);
 		sim_free(medium);
 	}
