@@ -495,8 +495,9 @@ replay_one(void *context, const struct journal_tx *tx)
 		err = replay_or_lose(volume, tx);
 	}
 	replay->recovery->met_damage = err == COP_ENOSPC || volume__may_be_left_out(err);
-	if (replay->recovery->met_damage && volume->recovery_way == RECOVERY_LOSING &&
-		volume->options.read_only) {
+	/* Not where the journal itself makes no sense: that is to be told. */
+	if (replay->recovery->met_damage && err != COP_EFORMAT &&
+		volume->recovery_way == RECOVERY_LOSING && volume->options.read_only) {
 		replay->has_ended = true;
 		err_clear();
 		return 0;
