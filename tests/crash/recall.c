@@ -159,10 +159,10 @@ what_counts_of_journal(struct reading *reading, uint64_t position, uint64_t bloc
 
 	if (reading->counts[position] == 0) {
 		class = class_of_block(reading, position, hash);
-		reading->counts[position] = class.counts;
 		if (class.blocks > blocks)
-			reading->counts[position] = WHOLE; /* nobody knows */
-		for (uint32_t i = 0; class.blocks <= blocks && i < class.blocks; i++) {
+			return hash; /* nobody knows yet */
+		reading->counts[position] = class.counts;
+		for (uint32_t i = 0; i < class.blocks; i++) {
 			if (i == 0 && !is_whole(reading, position, class.blocks))
 				break;
 			reading->counts[position + i] = WHOLE;

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-enum { BLOCKS = 128, JOURNAL = 8, JOURNAL_BLOCKS = 64, SWITCH = 100, LEFT, RIGHT };
+enum { BLOCKS = 128, JOURNAL = 8, JOURNAL_BLOCKS = 64, PAD = 61, SWITCH = 100, LEFT, RIGHT };
 
 static const struct journal_region region = { .addr = JOURNAL, .blocks = JOURNAL_BLOCKS };
 
@@ -88,6 +88,18 @@ run_journal(struct fixture *fixture)
 	assert_int_equal(device_read(dev, JOURNAL, fixture->blocks, JOURNAL_BLOCKS), 0);
 	device_close(dev);
 	return 7;
+}
+
+/* Looks at the header of the pad first, and then at all of it. */
+static int
+run_journal_twice(struct fixture *fixture)
+{
+	struct device *dev;
+
+	assert_int_equal(sim_open(fixture->medium, 0, &dev), 0);
+	assert_int_equal(device_read(dev, JOURNAL + PAD, fixture->blocks, 1), 0);
+	device_close(dev);
+	return run_journal(fixture);
 }
 
 /* Is it known on a clone of the medium? If not, it is now. */
@@ -242,21 +254,34 @@ sees_of_the_journal_whole_batches_and_headers(void **state)
 	struct fixture *fixture = *state;
 
 	put_batch(fixture, 0, 1, 1);
-	put_batch(fixture, 61, 3, 2); /* a pad */
+	put_batch(fixture, PAD, 3, 2); /* a pad */
 	assert_false(is_known(fixture, run_journal));
 	put(fixture, JOURNAL + 9, 0x77); /* of no batch */
 	assert_true(is_known(fixture, run_journal));
 	put(fixture, JOURNAL + 9, 0x78);
 	assert_true(is_known(fixture, run_journal));
-	put_batch(fixture, 61, 3, 4); /* another one */
+	put_batch(fixture, PAD, 3, 4); /* another one */
 	assert_false(is_known(fixture, run_journal));
 	assert_true(is_known(fixture, run_journal));
-	put(fixture, JOURNAL + 62, 1); /* its header is left */
+	put(fixture, JOURNAL + PAD + 1, 1); /* its header is left */
 	assert_false(is_known(fixture, run_journal));
-	put(fixture, JOURNAL + 62, 2);
+	put(fixture, JOURNAL + PAD + 1, 2);
 	assert_true(is_known(fixture, run_journal));
 	put_batch(fixture, 9, 1, 5);
 	assert_false(is_known(fixture, run_journal));
+}
+
+static void
+looks_again_at_a_batch_of_which_the_header_was_read_alone(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put_batch(fixture, PAD, 3, 2);
+	put(fixture, JOURNAL + PAD + 1, 1); /* its header is left */
+	assert_false(is_known(fixture, run_journal_twice));
+	put_batch(fixture, PAD, 3, 2);
+	assert_false(is_known(fixture, run_journal_twice));
+	assert_true(is_known(fixture, run_journal_twice));
 }
 
 int
@@ -269,6 +294,7 @@ main(void)
 		WITH_MEDIUM(keeps_no_run_that_was_dropped_or_met_an_error),
 		WITH_MEDIUM(takes_one_torn_block_for_another),
 		WITH_MEDIUM(sees_of_the_journal_whole_batches_and_headers),
+		WITH_MEDIUM(looks_again_at_a_batch_of_which_the_header_was_read_alone),
 	};
 
 	return cmocka_run_group_tests_name("recall", tests, NULL, NULL);
