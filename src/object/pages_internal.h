@@ -68,7 +68,7 @@ MUST_CHECK int writeback_now(struct cop_object *object, bool is_sync);
  * others are done. */
 MUST_CHECK int writeback_all(struct cop_volume *volume, bool is_sync);
 
-/* No turn: what has been dirty for long. */
+/* No turn: when something has been dirty for five seconds, all that is becomes durable. */
 MUST_CHECK int writeback_due(struct cop_volume *volume);
 
 /* No turn: the oldest, until there is room for some more pages. */

@@ -233,12 +233,10 @@ complaint_tell(const struct complaint *complaint, int err)
 	return err || complaint->err == 0 ? err : fail(complaint->err, "%s", complaint->text);
 }
 
-/* Which objects are written back: those that became dirty after the one numbered `passed`, at
- * `number` or before, by `ns` or before. */
+/* Objects that became dirty after the one numbered `passed`, at `number` or before. */
 struct dirty_range {
 	uint64_t passed;
 	uint64_t number;
-	int64_t ns;
 };
 
 /* The oldest of them, counted; the next time, the one behind it. NULL: none. */
@@ -251,7 +249,7 @@ take_oldest(struct cop_volume *volume, struct dirty_range *range)
 	object = volume->dirty_oldest;
 	while (object && object->dirty_number <= range->passed)
 		object = object->dirty_newer;
-	if (object && (object->dirty_number > range->number || object->dirty_ns > range->ns))
+	if (object && object->dirty_number > range->number)
 		object = NULL;
 	if (object) {
 		range->passed = object->dirty_number;
@@ -272,10 +270,10 @@ newest_number(struct cop_volume *volume)
 	return number;
 }
 
-static int
-writeback_until(struct cop_volume *volume, uint64_t number, int64_t ns, bool is_sync)
+int
+writeback_all(struct cop_volume *volume, bool is_sync)
 {
-	struct dirty_range range = { .number = number, .ns = ns };
+	struct dirty_range range = { .number = newest_number(volume) };
 	struct complaint complaint = { .err = 0 };
 	struct cop_object *object = take_oldest(volume, &range);
 	int err = 0;
@@ -290,24 +288,34 @@ writeback_until(struct cop_volume *volume, uint64_t number, int64_t ns, bool is_
 	return complaint_tell(&complaint, err);
 }
 
-int
-writeback_all(struct cop_volume *volume, bool is_sync)
-{
-	return writeback_until(volume, newest_number(volume), INT64_MAX, is_sync);
-}
-
+/*
+ * What is dirty is in no transaction that the timer of the volume sees, so here it has to become
+ * durable as well. All of it at once: then there is one flush every five seconds, not one an
+ * object.
+ */
 int
 writeback_due(struct cop_volume *volume)
 {
-	int64_t now_ns = volume_now_ns(volume->volume);
+	int64_t latest_ns = volume_now_ns(volume->volume) - due_after_ns;
+	struct complaint complaint = { .err = 0 };
+	bool is_due;
+	int err;
 
-	return writeback_until(volume, UINT64_MAX, now_ns - due_after_ns, false);
+	mutex_lock(&volume->lock);
+	is_due = volume->dirty_oldest && volume->dirty_oldest->dirty_ns <= latest_ns;
+	mutex_unlock(&volume->lock);
+	if (!is_due)
+		return 0;
+	err = writeback_all(volume, true);
+	if (complaint_take(&complaint, err))
+		err = volume_sync(volume->volume);
+	return complaint_tell(&complaint, err);
 }
 
 int
 writeback_for_room(struct cop_volume *volume)
 {
-	struct dirty_range range = { .number = UINT64_MAX, .ns = INT64_MAX };
+	struct dirty_range range = { .number = UINT64_MAX };
 	struct complaint complaint = { .err = 0 };
 	int err = 0;
 

@@ -53,24 +53,37 @@ lays_each_file_out_in_one_row(void **state)
 	world_fini(&world);
 }
 
+/* All of it, with one flush. */
 static void
-writes_back_after_five_seconds(void **state)
+makes_durable_after_five_seconds(void **state)
 {
 	struct world world;
-	struct cop_object *file;
+	struct cop_object *old;
+	struct cop_object *young;
 	uint64_t pending;
+	uint64_t flushes;
 
 	(void)state;
-	world_init(&world, 64 * MIB, 0, 2);
-	file = world_file(&world);
-	must(cop_write(file, 0, "x", 1, NULL));
-	world.now_ns += INT64_C(4900000000);
+	world_init_on_sim(&world, 64 * MIB, 2);
+	old = world_file(&world);
+	young = world_file(&world);
+	must(cop_sync(world.volume));
+	world_write(old, 1, 0, 100000);
+	world.now_ns += INT64_C(4800000000);
+	must(cop_write(young, 0, "x", 1, NULL));
+	world.now_ns += INT64_C(100000000);
+	flushes = sim_stats(world.medium).flushes;
 	must(cop_poll(world.volume, &pending));
-	assert_false(pages_are_clean(&file->pages));
+	assert_false(pages_are_clean(&old->pages));
+	assert_int_equal(sim_stats(world.medium).flushes, flushes);
 	world.now_ns += INT64_C(200000000);
 	must(cop_poll(world.volume, &pending));
-	assert_true(pages_are_clean(&file->pages));
-	cop_release(file);
+	assert_true(pages_are_clean(&old->pages));
+	assert_true(pages_are_clean(&young->pages));
+	assert_false(volume_needs_sync(world.volume->volume));
+	assert_int_equal(sim_stats(world.medium).flushes, flushes + 1);
+	cop_release(young);
+	cop_release(old);
 	world_fini(&world);
 }
 
@@ -519,7 +532,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lays_each_file_out_in_one_row),
-		cmocka_unit_test(writes_back_after_five_seconds),
+		cmocka_unit_test(makes_durable_after_five_seconds),
 		cmocka_unit_test(keeps_what_was_released),
 		cmocka_unit_test(forgets_what_is_removed),
 		cmocka_unit_test(stores_a_file_before_it_replaces_another),
