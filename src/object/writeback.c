@@ -296,13 +296,16 @@ writeback_all(struct cop_volume *volume, bool is_sync)
 int
 writeback_due(struct cop_volume *volume)
 {
-	int64_t latest_ns = volume_now_ns(volume->volume) - due_after_ns;
+	int64_t now_ns = volume_now_ns(volume->volume);
 	struct complaint complaint = { .err = 0 };
+	struct cop_object *oldest;
 	bool is_due;
 	int err;
 
 	mutex_lock(&volume->lock);
-	is_due = volume->dirty_oldest && volume->dirty_oldest->dirty_ns <= latest_ns;
+	oldest = volume->dirty_oldest;
+	is_due = oldest && (oldest->dirty_ns <= now_ns - due_after_ns ||
+				   oldest->dirty_ns > now_ns); /* the clock was set back */
 	mutex_unlock(&volume->lock);
 	if (!is_due)
 		return 0;

@@ -47,7 +47,10 @@ volume_needs_sync(struct volume *volume)
 	return volume->journal && journal_is_dirty(volume->journal);
 }
 
-/* Is it time? It runs from when something was first seen to wait for it. State locked. */
+/*
+ * Is it time? It runs from when something was first seen to wait for it, and again from now when
+ * the clock has been set back. State locked.
+ */
 static bool
 is_due_locked(int64_t *due_ns, bool wanted, int64_t now_ns, int64_t after_ns)
 {
@@ -55,7 +58,7 @@ is_due_locked(int64_t *due_ns, bool wanted, int64_t now_ns, int64_t after_ns)
 		*due_ns = 0;
 		return false;
 	}
-	if (*due_ns == 0)
+	if (*due_ns == 0 || *due_ns - now_ns > after_ns)
 		*due_ns = now_ns + after_ns;
 	if (now_ns < *due_ns)
 		return false;

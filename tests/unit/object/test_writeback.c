@@ -87,6 +87,25 @@ makes_durable_after_five_seconds(void **state)
 	world_fini(&world);
 }
 
+static void
+does_not_wait_for_a_clock_that_was_set_back(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	uint64_t pending;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 2);
+	file = world_file(&world);
+	must(cop_write(file, 0, "x", 1, NULL));
+	world.now_ns -= INT64_C(3600000000000);
+	must(cop_poll(world.volume, &pending));
+	assert_true(pages_are_clean(&file->pages));
+	assert_false(volume_needs_sync(world.volume->volume));
+	cop_release(file);
+	world_fini(&world);
+}
+
 /* Whoever has written may let go: the object stays until its bytes are stored. */
 static void
 keeps_what_was_released(void **state)
@@ -533,6 +552,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lays_each_file_out_in_one_row),
 		cmocka_unit_test(makes_durable_after_five_seconds),
+		cmocka_unit_test(does_not_wait_for_a_clock_that_was_set_back),
 		cmocka_unit_test(keeps_what_was_released),
 		cmocka_unit_test(forgets_what_is_removed),
 		cmocka_unit_test(stores_a_file_before_it_replaces_another),

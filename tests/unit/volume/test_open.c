@@ -631,7 +631,7 @@ waits_for_an_old_visit_whoever_passes_by(void **state)
 	assert_int_equal(world_put(&world, 1, 1, 100), 0);
 	assert_int_equal(volume_checkpoint(world.volume), 0);
 	assert_int_equal(pthread_create(&thread, NULL, pass_by_and_let_go, &world), 0);
-	has_ended = volume__wait_for_visits(world.volume);
+	has_ended = volume__wait_for_visits(world.volume, false);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_true(has_ended);
 	volume_enter(world.volume, &world.visit);

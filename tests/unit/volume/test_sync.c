@@ -89,6 +89,24 @@ a_change_is_durable_after_five_seconds(void **state)
 }
 
 static void
+a_clock_that_is_set_back_delays_a_sync_by_five_seconds(void **state)
+{
+	struct world world = { 0 };
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	put(&world, 1);
+	tick_after(&world, 0);
+	tick_after(&world, -3600 * second_ns);
+	assert_int_equal(syncs(&world), 0);
+	tick_after(&world, 5 * second_ns - 1);
+	assert_int_equal(syncs(&world), 0);
+	tick_after(&world, 1);
+	assert_int_equal(syncs(&world), 1);
+	world_end(&world);
+}
+
+static void
 a_checkpoint_comes_after_half_a_minute(void **state)
 {
 	struct world world = { 0 };
@@ -426,6 +444,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_sync_makes_all_of_it_durable),
 		cmocka_unit_test(a_change_is_durable_after_five_seconds),
+		cmocka_unit_test(a_clock_that_is_set_back_delays_a_sync_by_five_seconds),
 		cmocka_unit_test(a_checkpoint_comes_after_half_a_minute),
 		cmocka_unit_test(a_long_journal_is_ended_by_a_checkpoint),
 		cmocka_unit_test(a_mark_follows_when_nothing_happens),
