@@ -135,7 +135,7 @@ struct cop_open_options {
 	int64_t (*clock_ns)(void *context); /* NULL: the wall clock, in ns since 1970 */
 	void *context;                      /* handed to the two above */
 	bool write_through; /* every write enters history at once, as other changes do */
-	bool accept_loss; /* write to a volume that has lost to damage what was durable */
+	bool accept_loss;   /* write to a volume that has lost to damage what was durable */
 };
 
 #define COP_CACHE_BYTES_MIN (UINT64_C(8) << 20)
