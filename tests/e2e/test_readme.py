@@ -61,7 +61,7 @@ def _prepare(w, makes_volumes):
 def _examples(text):
     for line in re.search(r"\nExamples:\n((?:  .*\n)+)", text)[1].splitlines():
         if not line.startswith("  #"):
-            line = line.replace("/dev/sdb1", "disk").replace("/tmp/out", "out")
+            line = line.replace("/dev/sdb1", "disk").replace("/tmp/", "")
             yield line.replace("/usr/include", "photos").replace(":/include", ":/photos")
 
 
