@@ -5,6 +5,7 @@
  */
 
 #include "base/num.h"
+#include "base/plant.h"
 #include "space/space_internal.h"
 
 #include <assert.h>
@@ -163,6 +164,16 @@ space__is_run(const struct space *space, struct run run)
 	       run.blocks <= geometry_ag_size(geometry, ag) - first;
 }
 
+/* What was allocated in this period is free at once, though the journal may still name it. */
+static void
+reuse_within_period(struct space *space, struct space_ag *ag, struct run run)
+{
+	uint32_t first = (uint32_t)(run.addr % space->geometry.ag_blocks);
+
+	bitmap_clear(ag->born[space->open_side], first, run.blocks);
+	space__mark_free(space, ag, first, run.blocks);
+}
+
 void
 space_release(struct space *space, struct run run)
 {
@@ -177,10 +188,13 @@ space_release(struct space *space, struct run run)
 		if (ag)
 			born = bitmap_count(ag->born[space->open_side],
 				(uint32_t)(run.addr % space->geometry.ag_blocks), run.blocks);
-		append(space, run);
 		space->used_blocks -= run.blocks;
 		space->stats.freed_blocks += run.blocks;
 		space->open_freed_blocks += run.blocks - born;
+		if (planted(PLANT_REUSE_WITHIN_PERIOD) && ag && born == run.blocks)
+			reuse_within_period(space, ag, run);
+		else
+			append(space, run);
 	}
 	mutex_unlock(&space->mutex);
 }
