@@ -38,6 +38,8 @@ forces(const struct history *history, size_t state, uint64_t id)
 {
 	const struct op *op = &history->ops[state];
 	const struct snapshot_entry *entry = NULL;
+	const struct snapshot_entry *moved;
+	const struct snapshot_entry *replaced;
 
 	switch (op->type) {
 	case OP_SET_LENGTH:
@@ -46,7 +48,10 @@ forces(const struct history *history, size_t state, uint64_t id)
 		entry = find_path(snapshot_at(history, state), op->path);
 		break;
 	case OP_RENAME:
-		if (find_path(snapshot_at(history, state - 1), op->path2))
+		/* Of two names of one object nothing happens. */
+		moved = find_path(snapshot_at(history, state - 1), op->path);
+		replaced = find_path(snapshot_at(history, state - 1), op->path2);
+		if (moved && replaced && moved->id != replaced->id)
 			entry = find_path(snapshot_at(history, state), op->path2);
 		break;
 	default:
