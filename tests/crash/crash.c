@@ -313,6 +313,17 @@ parse_number(const char *text, uint64_t *out_number)
 }
 
 static bool
+is_workload(const char *name)
+{
+	struct workload *workload;
+
+	if (workload_create(name, 0, &workload) != 0)
+		return false;
+	workload_free(workload);
+	return true;
+}
+
+static bool
 parse_options(int argc, char **argv, struct settings *settings)
 {
 	static const struct option known[] = {
@@ -329,6 +340,7 @@ parse_options(int argc, char **argv, struct settings *settings)
 		{ "replay", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
+	char name[64];
 	bool good = true;
 
 	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
@@ -353,6 +365,8 @@ parse_options(int argc, char **argv, struct settings *settings)
 			break;
 		case 'k':
 			settings->kind = optarg;
+			(void)snprintf(name, sizeof name, "%s.0", optarg);
+			good = good && is_workload(name);
 			break;
 		case 'f':
 			good = good && scenario_fault_of(optarg, &settings->fault);
@@ -362,6 +376,7 @@ parse_options(int argc, char **argv, struct settings *settings)
 			break;
 		case 'w':
 			settings->workload = optarg;
+			good = good && is_workload(optarg);
 			break;
 		case 'p':
 			settings->replay = optarg;
