@@ -50,10 +50,19 @@ history_tell(const struct history *history, const char *when, const struct op *o
 	printf("%s %zu: %s\n", when, history->count, line);
 }
 
+bool
+history_is_promised(const struct op *op, bool is_late)
+{
+	return op->type == OP_SYNC || op->type == OP_SETTLE ||
+	       (op->type == OP_SYNC_OBJECT && !is_late);
+}
+
 static bool
 may_refuse(const struct op *op, int answer, uint32_t tolerance)
 {
-	const bool frees = op->type == OP_UNLINK || op->type == OP_SYNC || op->type == OP_SETTLE;
+	const bool frees = op->type == OP_UNLINK || op->type == OP_SYNC ||
+			   op->type == OP_SYNC_OBJECT || op->type == OP_BARRIER ||
+			   op->type == OP_SETTLE;
 
 	if (answer == COP_ENOSPC)
 		return !frees || tolerance & TOLERATE_FULL;

@@ -287,7 +287,7 @@ go_on(struct judging *judging, struct world *world, struct enumerate_run *run)
 		sound = answer != ANSWER_WRONG;
 		if (!sound)
 			enumerate_blame(run, "after recovery: %s", text);
-		else if (answer == ANSWER_RIGHT && (op.type == OP_SYNC || op.type == OP_SETTLE))
+		else if (answer == ANSWER_RIGHT && history_is_promised(&op, judging->what->is_late))
 			judging->promised = after->count - 1;
 	}
 	op_runner_fini(&runner);

@@ -42,6 +42,9 @@ forces(const struct history *history, size_t state, uint64_t id)
 	const struct snapshot_entry *replaced;
 
 	switch (op->type) {
+	case OP_BARRIER:
+		return true;
+	case OP_SYNC_OBJECT:
 	case OP_SET_LENGTH:
 	case OP_PUNCH:
 	case OP_PREALLOCATE:

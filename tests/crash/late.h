@@ -7,9 +7,9 @@
  * Names and attributes are those after some operation. What was written to an object entered
  * history later than it was written, so its bytes and length may be those after an earlier
  * operation: one that was not before the last sync, nor before the last operation that puts the
- * object's pages into history at once (a cut, a preallocation, a rename over another name), as far
- * as that operation is in history. Length and bytes are of one moment, so no length ever grows
- * before its bytes.
+ * object's pages into history at once (a cut, a preallocation, a rename over another name, a sync
+ * of the object, a barrier), as far as that operation is in history. Length and bytes are of one
+ * moment, so no length ever grows before its bytes.
  */
 
 #include "crash/history.h"

@@ -279,6 +279,9 @@ static const struct shape shapes[] = {
 	{ { CLONE("/tree", "/many"), WRITE("/many", 8192 * 10, 8192 * 5, 72) } },
 	{ { CLONE("/tree", "/many"), UNLINK("/tree"), PUNCH("/many", 0, 8192 * 20) } },
 	{ { CLONE("/tree", "/extents"), LENGTH("/tree", 8192 * 7 + 9) } },
+
+	{ { WRITE("/extents", 5000, 9000, 73), { .type = OP_SYNC_OBJECT, .path = "/extents" } } },
+	{ { WRITE("/inline", 10, 50, 74), { .type = OP_BARRIER } } },
 };
 static_assert(ARRAY_COUNT(shapes) <= SHAPE_COUNT_MAX, "shapes have small numbers");
 
@@ -391,6 +394,8 @@ static const struct weight weights[] = {
 	{ OP_SETTLE, 4 },
 	{ OP_POLL, 8 },
 	{ OP_CLONE, 5 },
+	{ OP_SYNC_OBJECT, 4 },
+	{ OP_BARRIER, 3 },
 };
 
 /* What goes through the journal fast: little is changed, and most of it without data. */

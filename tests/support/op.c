@@ -77,7 +77,7 @@ op_print(const struct op *op, char *out, size_t out_bytes)
 	static const char *const name[OP_TYPES] = { "?", "create", "allocate", "write",
 		"set_length", "punch", "preallocate", "link", "unlink", "rename", "xattr_set",
 		"xattr_remove", "set_attr", "ref", "unref", "hold", "write_held", "let_go", "sync",
-		"settle", "poll", "clone" };
+		"settle", "poll", "clone", "sync_object", "barrier" };
 
 	snprintf(out, out_bytes,
 		"%s %s %s kind=%" PRIu32 " flags=%" PRIu32 " number=%" PRIu32 " offset=%" PRIu64

@@ -36,7 +36,9 @@ enum op_type {
 	OP_SYNC,         /* everything before it is durable when it returns */
 	OP_SETTLE,
 	OP_POLL,
-	OP_CLONE, /* path: its content becomes that of path2 */
+	OP_CLONE,       /* path: its content becomes that of path2 */
+	OP_SYNC_OBJECT, /* path: what was written to it is durable, and all changes before */
+	OP_BARRIER,     /* what was written before it is older than what comes after */
 	OP_TYPES,
 };
 

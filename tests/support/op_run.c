@@ -174,6 +174,9 @@ run_on_object(struct op_runner *runner, const struct op *op)
 	case OP_UNREF:
 		err = cop_unref(object);
 		break;
+	case OP_SYNC_OBJECT:
+		err = cop_sync_object(object);
+		break;
 	case OP_HOLD:
 		cop_release(runner->held[op->name_number]);
 		runner->held[op->name_number] = TAKE(object);
@@ -273,6 +276,8 @@ op_run(struct op_runner *runner, const struct op *op, uint64_t *out_id)
 		return cop_sync(runner->volume);
 	case OP_SETTLE:
 		return cop_settle(runner->volume);
+	case OP_BARRIER:
+		return cop_barrier(runner->volume);
 	case OP_POLL:
 		return cop_poll(runner->volume, &pending);
 	case OP_WRITE_HELD:

@@ -780,6 +780,8 @@ apply_to_object(struct oracle *oracle, const struct op *op, int64_t now_ns)
 	case OP_HOLD:
 		set_held(oracle, op->name_number, object);
 		return 0;
+	case OP_SYNC_OBJECT:
+		return 0;
 	default:
 		return apply_content(oracle, object, op, now_ns);
 	}
@@ -864,6 +866,7 @@ oracle_apply(struct oracle *oracle, const struct op *op, int64_t now_ns)
 	case OP_SYNC:
 	case OP_SETTLE:
 	case OP_POLL:
+	case OP_BARRIER:
 		return 0;
 	case OP_WRITE_HELD:
 		held = oracle->held[op->name_number % OP_HELD];
