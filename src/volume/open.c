@@ -298,8 +298,10 @@ adopt_superblock(struct volume *volume, const struct recovery *recovery)
 	volume->env.context = volume;
 	memcpy(volume->env.uuid, sb->uuid, sizeof volume->env.uuid);
 	atomic_store(&volume->generation, space.open_generation);
-	atomic_store(&volume->next_object, max_u64(sb->next_object, chain->next_object));
-	atomic_store(&volume->next_job, max_u64(sb->next_job, chain->next_job));
+	/* A check says when a counter is too low; the reserved numbers are given out in no case. */
+	atomic_store(&volume->next_object,
+		max_u64(OBJECT_FIRST, max_u64(sb->next_object, chain->next_object)));
+	atomic_store(&volume->next_job, max_u64(1, max_u64(sb->next_job, chain->next_job)));
 	atomic_store(&volume->objects_count, (int64_t)sb->objects);
 	volume__tree_init(
 		volume, &volume->catalog, (struct tree_name){ .kind = TREE_CATALOG }, &sb->catalog);

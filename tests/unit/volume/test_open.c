@@ -21,6 +21,8 @@ enum {
 	AT_RO_COMPAT = 40,
 	AT_GENERATION = 56,
 	AT_CHECKSUM_ALGORITHM = 105,
+	AT_NEXT_OBJECT = 248,
+	AT_NEXT_JOB = 264,
 	AT_CHECKSUM = 504,
 };
 
@@ -256,6 +258,28 @@ refuses_generations_that_nobody_can_have_counted(void **state)
 	assert_int_equal(volume_stats(world.volume).recoveries, 1);
 	assert_int_equal(world_get(&world, 5), 5);
 	assert_int_equal(world_get(&world, 6), 6);
+	world_end(&world);
+}
+
+static void
+gives_out_no_reserved_number(void **state)
+{
+	struct world world = { 0 };
+	struct superblock newest;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	assert_int_equal(world_put(&world, 1, 1, 100), 0);
+	assert_int_equal(volume_checkpoint_clean(world.volume), 0);
+	volume_superblock(world.volume, &newest);
+	world_close(&world);
+	assert_true(newest.next_object < 256 && newest.next_job < 256);
+	patch_all_places(&world, &newest, AT_NEXT_OBJECT, 0);
+	patch_all_places(&world, &newest, AT_NEXT_JOB, 0);
+	world_open(&world);
+	assert_int_equal(volume_stats(world.volume).recoveries, 0);
+	assert_int_equal(volume_next_object(world.volume), OBJECT_FIRST);
+	assert_int_equal(volume_next_job(world.volume), 1);
 	world_end(&world);
 }
 
@@ -649,6 +673,7 @@ main(void)
 		cmocka_unit_test(refuses_what_a_newer_version_has_written),
 		cmocka_unit_test(unknown_ro_compat_features_allow_reading_only),
 		cmocka_unit_test(refuses_generations_that_nobody_can_have_counted),
+		cmocka_unit_test(gives_out_no_reserved_number),
 		cmocka_unit_test(refuses_a_truncated_device),
 		cmocka_unit_test(a_damaged_catalog_root_is_repaired_from_its_copy),
 		cmocka_unit_test(a_lost_catalog_is_made_again_from_the_predecessor_and_the_journal),
