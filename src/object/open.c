@@ -326,11 +326,23 @@ cop_close(struct cop_volume *volume)
 
 /* ---- Timers and jobs ------------------------------------------------------------------------- */
 
+/* A step through what a clone has as well takes nodes: on a full volume it waits for room. */
+static int
+try_job_step(struct cop_volume *volume)
+{
+	bool has_run;
+	int err = jobs_run_step(volume, &has_run);
+
+	if (err != COP_ENOSPC)
+		return err;
+	err_clear();
+	return 0;
+}
+
 int
 cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 {
 	struct complaint complaint = { .err = 0 };
-	bool has_run;
 	int err;
 
 	if (volume_is_read_only(volume->volume)) {
@@ -341,7 +353,7 @@ cop_poll(struct cop_volume *volume, uint64_t *out_pending)
 	if (complaint_take(&complaint, err))
 		err = volume_tick(volume->volume);
 	if (err == 0)
-		err = jobs_run_step(volume, &has_run);
+		err = try_job_step(volume);
 	if (err == 0)
 		err = jobs_count(volume, out_pending);
 	return complaint_tell(&complaint, err);
