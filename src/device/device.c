@@ -322,6 +322,7 @@ device_stats(struct device *dev)
 {
 	return (struct device_stats){
 		.reads = atomic_load_explicit(&dev->reads, memory_order_relaxed),
+		.failed_reads = atomic_load_explicit(&dev->failed_reads, memory_order_relaxed),
 		.writes = atomic_load_explicit(&dev->writes, memory_order_relaxed),
 		.flushes = atomic_load_explicit(&dev->flushes, memory_order_relaxed),
 		.fua_writes = atomic_load_explicit(&dev->fua_writes, memory_order_relaxed),
@@ -406,6 +407,8 @@ device_complete(struct device *dev, struct device_io *io, int result)
 
 	assert(!atomic_load_explicit(&io->is_done, memory_order_relaxed));
 	io->result = result;
+	if (io->op == DEVICE_READ && result != 0 && result != COP_EINVAL)
+		atomic_fetch_add_explicit(&dev->failed_reads, 1, memory_order_relaxed);
 	if (done) {
 		mutex_lock(&dev->lock);
 		callback.next = dev->callbacks;

@@ -14,9 +14,10 @@
  * checkpoint.
  *
  * Content whose checksum is wrong is lost like that without a question: it would be so without any
- * journal. Names and objects are lost only to who reads or has accepted the loss, and so is what
- * the device did not read: it may the next time. The catalog has what else hangs on it: a reader
- * sees what was before, a writer is refused.
+ * journal. Names and objects are lost only to who reads or has accepted the loss. So is what the
+ * device did not read, and any content if it did not read something of the predecessor, which may
+ * have it: the next time it may read it. The catalog has what else hangs on it: a reader sees what
+ * was before, a writer is refused.
  */
 
 #include "volume/volume_internal.h"
@@ -65,7 +66,8 @@ ask_for_acceptance(struct volume *volume, struct tree_name name, struct view key
 
 	if (name.kind == TREE_CATALOG)
 		return err;
-	if (is_accepted || (name.kind == TREE_CONTENT && err_is_damage(err)))
+	if (is_accepted || (name.kind == TREE_CONTENT && err_is_damage(err) &&
+				   volume->recovery_way == RECOVERY_LOSING))
 		return 0;
 	return fail(COP_ELOSS,
 		"%s: damage in what the journal must change: %s %" PRIu64

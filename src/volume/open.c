@@ -384,17 +384,18 @@ open_checkpoint(struct volume *volume, const struct recovery *recovery)
 }
 
 /* Is the journal whole from the predecessor's tail to the end? Then that has everything as well. */
-static bool
-previous_has_all(struct volume *volume, struct recovery *recovery)
+static int
+look_for_all_in_previous(struct volume *volume, struct recovery *recovery, bool *out_has_all)
 {
 	int err;
 
 	volume__recovery_fini(recovery);
 	err = volume__recovery_read(volume, true, recovery);
-	if (err == 0 && recovery->chain.has_previous && !recovery->chain.is_damaged)
-		return true;
+	*out_has_all = err == 0 && recovery->chain.has_previous && !recovery->chain.is_damaged;
+	if (err == COP_ENOMEM)
+		return err;
 	err_clear();
-	return false;
+	return 0;
 }
 
 /* The predecessor, and what of the journal goes on from there: for reading only. */
@@ -416,13 +417,17 @@ static int
 fall_back(struct volume *volume, struct recovery *recovery, int why)
 {
 	struct superblock newest = volume->newest;
-	char text[160];
-	int err = 0;
+	struct err_note note;
+	bool has_all = false;
+	int err;
 
 	if (volume->previous.generation == 0 || leaves_journal(volume))
 		return why;
-	(void)snprintf(text, sizeof text, "%s", err_text());
-	if (previous_has_all(volume, recovery)) {
+	err_keep(&note);
+	err = look_for_all_in_previous(volume, recovery, &has_all);
+	if (err)
+		return err;
+	if (has_all) {
 		recovery->chain.newest = 0;
 		recovery->chain.has_previous = false;
 		volume->newest = volume->previous;
@@ -436,7 +441,10 @@ fall_back(struct volume *volume, struct recovery *recovery, int why)
 		err = open_checkpoint(volume, recovery);
 	if (err) {
 		volume->newest = newest;
-		return fail(why, "%s", text);
+		if (err == COP_ENOMEM)
+			return err;
+		err_put_back(&note);
+		return why;
 	}
 	err_clear();
 	volume->passed_over = newest;
@@ -545,12 +553,15 @@ out:
 /*
  * Where damage has closed the newest allocation tree, nothing can be replayed on it; nor can what
  * has to be changed in a node that is damaged. What the predecessor has lies elsewhere, and with
- * the journal since leads to the same state. If that is damaged as well, something is lost.
+ * the journal since leads to the same state. If that is damaged as well, something is lost; but not
+ * because memory was short, nor without a question where a read has failed, which may succeed the
+ * next time.
  */
 int
 volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
 {
 	bool met_damage = false;
+	uint64_t failed_reads;
 	bool ignored;
 	int err;
 
@@ -558,9 +569,14 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	err = open_by(dev, options, RECOVERY_NEWEST, out_volume, &met_damage);
 	if (!met_damage)
 		return err;
+	failed_reads = device_stats(dev).failed_reads;
 	err = open_by(dev, options, RECOVERY_PREVIOUS, out_volume, &ignored);
-	if (err != 0)
-		err = open_by(dev, options, RECOVERY_LOSING, out_volume, &ignored);
+	if (err != 0 && err != COP_ENOMEM) {
+		bool may_pass = device_stats(dev).failed_reads != failed_reads;
+
+		err = open_by(dev, options, may_pass ? RECOVERY_ASKING : RECOVERY_LOSING,
+			out_volume, &ignored);
+	}
 	if (err == 0)
 		err_clear();
 	return err;

@@ -469,7 +469,7 @@ replay_or_lose(struct volume *volume, const struct journal_tx *tx)
 	struct losses losses = { .count = 0 };
 	int err = 0;
 
-	if (volume->recovery_way == RECOVERY_LOSING)
+	if (volume->recovery_way >= RECOVERY_LOSING)
 		err = volume__find_losses(volume, tx, &losses);
 	if (err == 0)
 		err = volume__tx_replay(volume, tx, &losses);
@@ -497,7 +497,7 @@ replay_one(void *context, const struct journal_tx *tx)
 	replay->recovery->met_damage = err == COP_ENOSPC || volume__may_be_left_out(err);
 	/* Not where the journal itself makes no sense: that is to be told. */
 	if (replay->recovery->met_damage && err != COP_EFORMAT &&
-		volume->recovery_way == RECOVERY_LOSING && volume->options.read_only) {
+		volume->recovery_way >= RECOVERY_LOSING && volume->options.read_only) {
 		replay->has_ended = true;
 		err_clear();
 		return 0;

@@ -128,6 +128,7 @@ enum recovery_way {
 	RECOVERY_NEWEST,   /* on the newest superblock's trees, or its predecessor's if need be */
 	RECOVERY_PREVIOUS, /* on its predecessor's, which lead to the same state */
 	RECOVERY_LOSING,   /* like the first, and what cannot be read is left out: loss.c */
+	RECOVERY_ASKING,   /* likewise, and content too is lost only when that is accepted */
 };
 
 struct volume {

@@ -3,6 +3,7 @@
  * of the two newest checkpoints leads past it.
  */
 
+#include "support/alloc.h"
 #include "volume/volume_internal.h"
 #include "world.h"
 
@@ -531,6 +532,74 @@ what_was_not_read_is_not_given_up(void **state)
 	world_end(&world);
 }
 
+/*
+ * The predecessor leads past a leaf that is damaged. Were it given up because the opening that
+ * tried failed for want of memory, or of a read that may succeed the next time, it would be lost
+ * for nothing.
+ */
+static void
+lack_of_memory_loses_nothing(void **state)
+{
+	struct world world = { 0 };
+	struct tree_pointer leaf;
+	int err = COP_ENOMEM;
+
+	(void)state;
+	prepare(&world, false);
+	change_and_crash(&world);
+	leaf = content_leaf(&world, OBJECT, 30);
+	destroy(&world, &leaf);
+	for (uint64_t nth = 1; err; nth++) {
+		const struct volume_options options = {
+			.cache_bytes = COP_CACHE_BYTES_MIN,
+			.entry_run = world_no_run,
+		};
+		struct volume *volume;
+		struct device *dev;
+
+		assert_int_equal(sim_open(world.medium, 0, &dev), 0);
+		alloc_fail_nth(nth);
+		err = volume_open(dev, &options, &volume);
+		alloc_fail_nth(0);
+		if (err)
+			assert_int_equal(err, COP_ENOMEM);
+		else
+			volume_close(volume);
+		device_close(dev);
+	}
+	world_open(&world);
+	content_is_whole(&world, OBJECT);
+	world_end(&world);
+}
+
+static void
+a_read_that_fails_loses_nothing(void **state)
+{
+	struct world before = { 0 };
+	struct tree_pointer leaf;
+	bool has_failed = true;
+
+	(void)state;
+	prepare(&before, false);
+	change_and_crash(&before);
+	leaf = content_leaf(&before, OBJECT, 30);
+	destroy(&before, &leaf);
+	for (uint64_t nth = 1; has_failed; nth++) {
+		struct world world = { .openings = before.openings };
+		struct sim_fault fault = { .kind = SIM_FAIL_READ, .call = nth };
+
+		assert_int_equal(sim_clone(before.medium, &world.medium), 0);
+		assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+		if (world_try_open(&world) != 0)
+			world_open(&world); /* that read succeeds now */
+		has_failed = sim_faults_struck(world.medium) > 0;
+		content_is_whole(&world, OBJECT);
+		objects_are_whole(&world);
+		world_end(&world);
+	}
+	sim_free(before.medium);
+}
+
 /* ---- No room to replay in -------------------------------------------------------------------- */
 
 enum { SLOTS = 3 };
@@ -600,6 +669,8 @@ main(void)
 		cmocka_unit_test(lost_objects_are_asked_about),
 		cmocka_unit_test(content_of_lost_objects_is_lost),
 		cmocka_unit_test(what_was_not_read_is_not_given_up),
+		cmocka_unit_test(lack_of_memory_loses_nothing),
+		cmocka_unit_test(a_read_that_fails_loses_nothing),
 		cmocka_unit_test(keeps_what_it_has_no_room_to_replay),
 	};
 
