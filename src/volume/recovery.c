@@ -34,16 +34,6 @@ enum {
 	UNREADABLE_FILL = 0xff, /* what no batch ends with */
 };
 
-static struct journal_place
-tail_of(const struct superblock *sb)
-{
-	return (struct journal_place){
-		.position = sb->journal_tail,
-		.sequence = max_u64(sb->journal_sequence, 1), /* 0: the journal was never used */
-		.epoch = sb->epoch,
-	};
-}
-
 /* ---- Read ------------------------------------------------------------------------------------ */
 
 /*
@@ -53,7 +43,7 @@ tail_of(const struct superblock *sb)
 static int
 look_behind_tail(struct volume *volume, const struct journal_region *region, bool *out_follows)
 {
-	struct journal_place tail = tail_of(&volume->newest);
+	struct journal_place tail = journal_tail_of(&volume->newest);
 	struct batch_header header;
 	uint8_t *block = block_buffer_alloc(1);
 	int err;
@@ -94,7 +84,7 @@ volume__recovery_read(struct volume *volume, bool always, struct recovery *out_r
 {
 	const struct superblock *newest = &volume->newest;
 	const struct superblock *previous = &volume->previous;
-	struct journal_place from = tail_of(newest);
+	struct journal_place from = journal_tail_of(newest);
 	struct journal_place before = { 0 };
 	struct recovery recovery = { .generation = newest->generation };
 	struct geometry geometry;
@@ -115,7 +105,7 @@ volume__recovery_read(struct volume *volume, bool always, struct recovery *out_r
 		}
 	}
 	if (previous->generation != 0)
-		before = tail_of(previous);
+		before = journal_tail_of(previous);
 	err = journal_scan(volume->dev, &recovery.region, &from, &before, &recovery.chain);
 	if (err == 0 && !planted(PLANT_DATA_NOT_VERIFIED))
 		err = journal_verify_data(
@@ -661,7 +651,7 @@ new_epoch(struct volume *volume, const struct recovery *recovery)
 int
 volume__recover(struct volume *volume, struct recovery *recovery)
 {
-	struct journal_place end = tail_of(&volume->newest);
+	struct journal_place end = journal_tail_of(&volume->newest);
 	uint64_t durable = end.sequence - 1;
 	uint64_t epoch = new_epoch(volume, recovery);
 	int err = 0;
