@@ -12,17 +12,32 @@
 
 static const uint64_t cache_bytes_default = UINT64_C(256) << 20;
 static const int64_t tick_ns = INT64_C(100000000);
+static const int64_t look_after_ns = INT64_C(5000000000);
 
 /* ---- The background thread ------------------------------------------------------------------- */
 
+/* Have five seconds passed since the last look, or was the clock set back? */
+static bool
+is_time_to_look(struct cop_volume *volume, int64_t *looked_ns)
+{
+	int64_t now_ns = volume_now_ns(volume->volume);
+
+	if (now_ns >= *looked_ns && now_ns - *looked_ns < look_after_ns)
+		return false;
+	*looked_ns = now_ns;
+	return true;
+}
+
 /*
- * What is due ten times a second, and jobs a step at a time while there are any. A job that fails
- * waits for the next one to come, or for somebody who needs its space.
+ * What is due ten times a second, and jobs a step at a time while there are any. A job that fails,
+ * as where there is no room for its step, or that somebody else has in hand, is looked for again
+ * with the next one that comes, and every five seconds: nobody tells when there is room again.
  */
 static void *
 background(void *context)
 {
 	struct cop_volume *volume = context;
+	int64_t looked_ns = volume_now_ns(volume->volume);
 
 	mutex_lock(&volume->lock);
 	while (!volume->is_closing) {
@@ -42,6 +57,8 @@ background(void *context)
 			err_clear();
 		if (volume_tick(volume->volume) != 0)
 			err_clear();
+		if (is_time_to_look(volume, &looked_ns))
+			has_jobs = true;
 		if (has_jobs && jobs_run_step(volume, &has_run) != 0)
 			err_clear();
 		mutex_lock(&volume->lock);
@@ -326,7 +343,7 @@ cop_close(struct cop_volume *volume)
 
 /* ---- Timers and jobs ------------------------------------------------------------------------- */
 
-/* A step through what a clone has as well takes nodes: on a full volume it waits for room. */
+/* A step takes nodes, most where a clone shares them: on a full volume it waits for room. */
 static int
 try_job_step(struct cop_volume *volume)
 {

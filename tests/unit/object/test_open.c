@@ -4,6 +4,7 @@
 #include "object/reclaim.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -332,6 +333,150 @@ runs_jobs_in_its_thread(void **state)
 	world_fini(&world);
 }
 
+/* ---- Jobs without room ----------------------------------------------------------------------- */
+
+/* Takes all space away, the reserve as well; what is freed already is free before. */
+static uint64_t
+take_all_room(struct world *world)
+{
+	struct volume *below = world->volume->volume;
+	struct space *space = volume_space(below);
+	uint64_t blocks;
+
+	must(volume_settle(below));
+	blocks = space_free_blocks(space);
+	while (space_admit(space, blocks, true) != 0)
+		blocks--;
+	err_clear();
+	return blocks;
+}
+
+/* It has a tree, so that removing it leaves a job of several steps. */
+static void
+remove_large_file(struct world *world)
+{
+	struct cop_object *file = world_comb(world, 600);
+
+	must(cop_sync(world->volume));
+	must(cop_unref(file));
+	cop_release(file);
+}
+
+static uint64_t
+jobs_left(struct world *world)
+{
+	uint64_t count;
+
+	must(jobs_count(world->volume, &count));
+	return count;
+}
+
+static void
+lets_a_job_wait_for_room(void **state)
+{
+	struct world world;
+	uint64_t pending = 0;
+	uint64_t taken;
+	bool has_run;
+
+	(void)state;
+	world_init(&world, 16 * MIB, 0, 9);
+	remove_large_file(&world);
+	taken = take_all_room(&world);
+	assert_int_equal(jobs_run_step(world.volume, &has_run), COP_ENOSPC);
+	err_clear();
+	for (int i = 0; i < 3; i++) {
+		must(cop_poll(world.volume, &pending));
+		assert_int_equal(pending, 1);
+	}
+	space_unadmit(volume_space(world.volume->volume), taken);
+	for (int i = 0; i < 20 && pending > 0; i++)
+		must(cop_poll(world.volume, &pending));
+	assert_int_equal(pending, 0);
+	world_fini(&world);
+}
+
+/* A clock that lets the thread in the background wait for the test. */
+struct gated {
+	struct world world; /* first: it is the context of its other functions */
+	pthread_t test;
+	pthread_mutex_t gate;
+};
+
+static int64_t
+gated_clock(void *context)
+{
+	struct gated *gated = context;
+
+	if (!pthread_equal(pthread_self(), gated->test)) {
+		pthread_mutex_lock(&gated->gate);
+		pthread_mutex_unlock(&gated->gate);
+	}
+	return atomic_load(&gated->world.now_ns);
+}
+
+static void
+open_gated(struct gated *gated)
+{
+	struct cop_open_options options = COP_INIT(options);
+
+	gated->test = pthread_self();
+	assert_int_equal(pthread_mutex_init(&gated->gate, NULL), 0);
+	cop_release(gated->world.root);
+	must(cop_close(gated->world.volume));
+	options.threads = 1;
+	options.clock_ns = gated_clock;
+	options.context = gated;
+	must(cop_open_on(gated->world.dev, &options, &gated->world.volume));
+	must(cop_root(gated->world.volume, NULL, &gated->world.root));
+}
+
+/* Until the thread has been through so many rounds, or no job is left. */
+static void
+wait_for_rounds(struct world *world, uint64_t count)
+{
+	struct cop_volume *volume = world->volume;
+	uint64_t first;
+	uint64_t rounds;
+
+	mutex_lock(&volume->lock);
+	first = volume->work_rounds;
+	mutex_unlock(&volume->lock);
+	do {
+		mutex_lock(&volume->lock);
+		condition_wait(&volume->changed, &volume->lock);
+		rounds = volume->work_rounds;
+		mutex_unlock(&volume->lock);
+	} while (rounds < first + count && jobs_left(world) > 0);
+}
+
+static void
+goes_on_in_its_thread_when_there_is_room_again(void **state)
+{
+	struct gated gated;
+	struct world *world = &gated.world;
+	uint64_t taken;
+
+	(void)state;
+	world_init(world, 16 * MIB, 0, 10);
+	open_gated(&gated);
+	wait_for_rounds(world, 1); /* it has looked for jobs that were there */
+	pthread_mutex_lock(&gated.gate);
+	remove_large_file(world);
+	taken = take_all_room(world);
+	pthread_mutex_unlock(&gated.gate);
+	wait_for_rounds(world, 3);
+	assert_int_equal(jobs_left(world), 1);
+	space_unadmit(volume_space(world->volume->volume), taken);
+	wait_for_rounds(world, 3);
+	assert_int_equal(jobs_left(world), 1); /* it is not tried all the time */
+	world->now_ns += INT64_C(5000000000);
+	wait_for_rounds(world, 30);
+	assert_int_equal(jobs_left(world), 0);
+	world_fini(world);
+	pthread_mutex_destroy(&gated.gate);
+}
+
 int
 main(void)
 {
@@ -345,6 +490,8 @@ main(void)
 		cmocka_unit_test(writes_after_a_loss_only_when_it_is_accepted),
 		cmocka_unit_test(ends_its_thread_with_the_volume),
 		cmocka_unit_test(runs_jobs_in_its_thread),
+		cmocka_unit_test(lets_a_job_wait_for_room),
+		cmocka_unit_test(goes_on_in_its_thread_when_there_is_room_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
