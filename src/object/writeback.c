@@ -288,16 +288,29 @@ writeback_all(struct cop_volume *volume, bool is_sync)
 	return complaint_tell(&complaint, err);
 }
 
+/* Those that have stayed dirty, of all up to `number`, are due again as if they became dirty now.
+ */
+static void
+postpone(struct cop_volume *volume, uint64_t number, int64_t now_ns)
+{
+	mutex_lock(&volume->lock);
+	for (struct cop_object *object = volume->dirty_oldest;
+		object && object->dirty_number <= number; object = object->dirty_newer)
+		object->dirty_ns = now_ns;
+	mutex_unlock(&volume->lock);
+}
+
 /*
  * What is dirty is in no transaction that the timer of the volume sees, so here it has to become
  * durable as well. All of it at once: then there is one flush every five seconds, not one an
- * object.
+ * object. Nor are there more where an object's map is damaged: it is tried as often as others.
  */
 int
 writeback_due(struct cop_volume *volume)
 {
 	int64_t now_ns = volume_now_ns(volume->volume);
 	struct complaint complaint = { .err = 0 };
+	uint64_t newest = newest_number(volume);
 	struct cop_object *oldest;
 	bool is_due;
 	int err;
@@ -310,8 +323,10 @@ writeback_due(struct cop_volume *volume)
 	if (!is_due)
 		return 0;
 	err = writeback_all(volume, true);
-	if (complaint_take(&complaint, err))
+	if (complaint_take(&complaint, err)) {
+		postpone(volume, newest, now_ns);
 		err = volume_sync(volume->volume);
+	}
 	return complaint_tell(&complaint, err);
 }
 

@@ -106,6 +106,68 @@ does_not_wait_for_a_clock_that_was_set_back(void **state)
 	world_fini(&world);
 }
 
+/* A file that nobody can write back: the root of its map is damaged, in all copies. */
+static struct cop_object *
+file_with_damaged_map(struct world *world)
+{
+	struct cop_object *file = world_comb(world, 200);
+	uint64_t id = cop_id(file);
+	struct tree_pointer root;
+	uint64_t pending;
+
+	must(cop_sync(world->volume));
+	root = file->content->root.pointer;
+	cop_release(file);
+	world_reopen(world, false);
+	must(sim_flip_bit(world->medium, root.addr, 800));
+	if (root.addr2 != 0)
+		must(sim_flip_bit(world->medium, root.addr2, 800));
+	must(cop_get(world->root, id, &file));
+	world_write(file, 1, 0, 4096);
+	must(cop_poll(world->volume, &pending));
+	return file;
+}
+
+/* What cannot be stored is tried every five seconds, and does not hurry the others. */
+static void
+keeps_to_five_seconds_beside_a_damaged_map(void **state)
+{
+	struct world world;
+	struct cop_object *damaged;
+	struct cop_object *file;
+	uint64_t pending;
+
+	(void)state;
+	world_init_on_sim(&world, 64 * MIB, 10);
+	damaged = file_with_damaged_map(&world);
+	world.now_ns += INT64_C(5100000000);
+	assert_int_equal(cop_poll(world.volume, &pending), COP_ECHECKSUM);
+	file = world_file(&world);
+	must(cop_sync_object(file));
+	for (int round = 0; round < 2; round++) {
+		uint64_t flushes = sim_stats(world.medium).flushes;
+
+		must(cop_write(file, 0, "x", 1, NULL));
+		for (int i = 0; i < 49; i++) {
+			must(cop_poll(world.volume, &pending));
+			world.now_ns += INT64_C(100000000);
+		}
+		assert_false(pages_are_clean(&file->pages));
+		assert_int_equal(sim_stats(world.medium).flushes, flushes);
+		world.now_ns += INT64_C(200000000);
+		assert_int_equal(cop_poll(world.volume, &pending), COP_ECHECKSUM);
+		assert_true(pages_are_clean(&file->pages));
+		assert_false(volume_needs_sync(world.volume->volume));
+	}
+	assert_false(pages_are_clean(&damaged->pages));
+	cop_release(file);
+	cop_release(damaged);
+	cop_release(world.root);
+	cop_abandon(world.volume);
+	device_close(world.dev);
+	sim_free(world.medium);
+}
+
 /* Whoever has written may let go: the object stays until its bytes are stored. */
 static void
 keeps_what_was_released(void **state)
@@ -553,6 +615,7 @@ main(void)
 		cmocka_unit_test(lays_each_file_out_in_one_row),
 		cmocka_unit_test(makes_durable_after_five_seconds),
 		cmocka_unit_test(does_not_wait_for_a_clock_that_was_set_back),
+		cmocka_unit_test(keeps_to_five_seconds_beside_a_damaged_map),
 		cmocka_unit_test(keeps_what_was_released),
 		cmocka_unit_test(forgets_what_is_removed),
 		cmocka_unit_test(stores_a_file_before_it_replaces_another),
