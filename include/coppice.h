@@ -299,6 +299,7 @@ struct cop_stats {
 	uint64_t freed_bytes;        /* that went out of use */
 	uint64_t data_read_bytes;    /* of files, from the device */
 	uint64_t data_written_bytes; /* of files, to the device */
+	uint64_t share_lookups;      /* questions to the tree of blocks that clones share */
 };
 
 /* Each counter by itself is exact; together they are no snapshot. */

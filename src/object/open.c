@@ -519,6 +519,7 @@ cop_stats(struct cop_volume *volume, struct cop_stats *out_stats)
 		.freed_bytes = space.freed_blocks * BLOCK_BYTES,
 		.data_read_bytes = atomic_load(&volume->data_blocks_read) * BLOCK_BYTES,
 		.data_written_bytes = below.data_blocks * BLOCK_BYTES,
+		.share_lookups = below.share_lookups,
 	};
 
 	public_copy_out(out_stats, &stats, sizeof stats);

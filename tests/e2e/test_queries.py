@@ -284,7 +284,9 @@ def shows_what_opening_and_walking_costs():
         assert page["walk"]["cache_hits"] > 50, page
         tap.equal(page["walk"]["data_read_bytes"], 0)  # names and attributes, no data
         tap.equal(page["opening"]["recoveries"], 0)
-        for title in ("opening it", "looking at every object", "nodes read", "objects"):
+        tap.equal(page["opening"]["share_lookups"], 0)
+        for title in ("opening it", "looking at every object", "nodes read", "objects",
+                      "questions to the share tree"):
             assert title in text, title
         w.run("stats", "v.cop:/src", code=world.USAGE)
         w.run("stats", "none", code=world.NOT_FOUND)

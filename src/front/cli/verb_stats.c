@@ -141,6 +141,7 @@ static const struct figure {
 	STATE(cache_bytes, "bytes in the cache"),
 	FIGURE(recoveries, "recoveries"),
 	FIGURE(replayed_transactions, "transactions of the journal replayed"),
+	FIGURE(share_lookups, "questions to the share tree"),
 #undef FIGURE
 #undef STATE
 };

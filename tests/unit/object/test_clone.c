@@ -360,7 +360,7 @@ costs_nothing_where_nothing_is_shared(void **state)
 	truncate_both(&m, 0, 50 * BLOCK_BYTES);
 	punch_both(&m, 0, 0, 20 * BLOCK_BYTES);
 	checkpoint_and_check(&m);
-	assert_int_equal(volume_stats(m.world.volume->volume).share_lookups, 0);
+	assert_int_equal(world_stats(&m.world).share_lookups, 0);
 	volume_superblock(m.world.volume->volume, &sb);
 	assert_int_equal(sb.shares.levels, 0);
 	assert_int_equal(sb.share_stamp, 0);
@@ -380,11 +380,11 @@ asks_for_nothing_that_is_younger_than_the_clone(void **state)
 	clone_both(&m, 0, 1);
 	must(volume_checkpoint(m.world.volume->volume));
 	comb(&m, 2, 100);
-	asked = volume_stats(m.world.volume->volume).share_lookups;
+	asked = world_stats(&m.world).share_lookups;
 	comb(&m, 2, 100);
 	punch_both(&m, 2, 0, 20 * BLOCK_BYTES);
 	truncate_both(&m, 2, 50 * BLOCK_BYTES);
-	assert_int_equal(volume_stats(m.world.volume->volume).share_lookups, asked);
+	assert_int_equal(world_stats(&m.world).share_lookups, asked);
 	expect_all(&m);
 	model_fini(&m);
 }
@@ -483,11 +483,11 @@ what_is_not_shared_can_be_cut_on_a_full_volume(void **state)
 		at += 16 * BLOCK_BYTES;
 	err_clear();
 	must(cop_sync(m.world.volume));
-	asked = volume_stats(m.world.volume->volume).share_lookups;
+	asked = world_stats(&m.world).share_lookups;
 	punch_both(&m, 0, 10 * BLOCK_BYTES, 80 * BLOCK_BYTES);
 	truncate_both(&m, 0, 130 * BLOCK_BYTES);
 	truncate_both(&m, 0, 0);
-	assert_true(volume_stats(m.world.volume->volume).share_lookups > asked); /* it is old */
+	assert_true(world_stats(&m.world).share_lookups > asked); /* it is old */
 	must(cop_sync(m.world.volume));
 	expect_all(&m);
 	cop_release(filler);
