@@ -353,7 +353,7 @@ try_job_step(struct cop_volume *volume)
 	if (err != COP_ENOSPC)
 		return err;
 	err_clear();
-	return 0;
+	return volume_failed(volume->volume); /* by a device without room, which is for good */
 }
 
 int

@@ -396,6 +396,32 @@ lets_a_job_wait_for_room(void **state)
 	world_fini(&world);
 }
 
+/* A device without room is another matter: after that the volume takes no more changes. */
+static void
+tells_that_the_device_has_no_room(void **state)
+{
+	const struct sim_fault full = {
+		.kind = SIM_FAIL_WRITE, .persistent = true, .code = COP_ENOSPC
+	};
+	struct world world;
+	uint64_t pending;
+
+	(void)state;
+	world_init_on_sim(&world, 16 * MIB, 11);
+	remove_large_file(&world);
+	must(sim_add_fault(world.medium, &full));
+	assert_int_equal(cop_sync(world.volume), COP_ENOSPC);
+	assert_int_equal(cop_poll(world.volume, &pending), COP_ENOSPC);
+	assert_non_null(strstr(cop_error_text(), "takes no more changes"));
+	assert_int_equal(jobs_left(&world), 1);
+	sim_clear_faults(world.medium);
+	cop_release(world.root);
+	cop_abandon(world.volume);
+	world_open(&world);
+	must(cop_settle(world.volume));
+	world_fini(&world);
+}
+
 /* A clock that lets the thread in the background wait for the test. */
 struct gated {
 	struct world world; /* first: it is the context of its other functions */
@@ -491,6 +517,7 @@ main(void)
 		cmocka_unit_test(ends_its_thread_with_the_volume),
 		cmocka_unit_test(runs_jobs_in_its_thread),
 		cmocka_unit_test(lets_a_job_wait_for_room),
+		cmocka_unit_test(tells_that_the_device_has_no_room),
 		cmocka_unit_test(goes_on_in_its_thread_when_there_is_room_again),
 	};
 
