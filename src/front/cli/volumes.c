@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int
@@ -152,17 +153,38 @@ volumes_in_file(const struct volumes *volumes, dev_t device, ino_t inode)
 	return NULL;
 }
 
-/* What the command has left to be freed. What cannot be stays for later; close tells of failures.
+static uint64_t
+transactions_of(struct cop_volume *volume)
+{
+	struct cop_stats stats = COP_INIT(stats);
+
+	return cop_stats(volume, &stats) == 0 ? stats.transactions : 0;
+}
+
+/*
+ * What the command has left to be freed. A poll that leads to no transaction finds no room for the
+ * next step, or that the thread in the background has the job in hand. What cannot be freed stays
+ * for later; close tells of failures.
  */
 static void
 run_jobs(struct cop_volume *volume)
 {
-	uint64_t pending;
-	int err;
+	enum { IDLE_POLLS_MAX = 20 };
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	uint64_t before = transactions_of(volume);
+	uint64_t pending = 0;
+	int idle = 0;
+	int err = cop_poll(volume, &pending);
 
-	do
+	while (err == 0 && pending > 0 && idle < IDLE_POLLS_MAX) {
+		uint64_t now = transactions_of(volume);
+
+		idle = now == before ? idle + 1 : 0;
+		before = now;
+		if (idle > 0)
+			(void)nanosleep(&pause, NULL); /* cut short by a signal, it is shorter */
 		err = cop_poll(volume, &pending);
-	while (err == 0 && pending > 0);
+	}
 }
 
 /*
