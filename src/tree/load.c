@@ -151,6 +151,14 @@ request_at(struct load_context *load, uint64_t addr)
 	};
 }
 
+/* What is said of a node both of whose copies could not be had: one that the device did not read,
+ * it may read the next time. So the node is not known to be damaged. */
+static int
+error_of_both(int first_err, int second_err)
+{
+	return err_is_damage(first_err) && second_err ? second_err : first_err;
+}
+
 /*
  * The first copy could not be had: the second, if there is one. Then the first is written again.
  * Memory is not a matter of copies.
@@ -170,8 +178,8 @@ get_second(struct load_context *load, int first_err, struct cache_request *reque
 	if (err == COP_ENOMEM)
 		return err;
 	if (err)
-		return fail_in(first_err, "first copy at block %" PRIu64 ", and so is the second",
-			pointer->addr);
+		return fail_in(error_of_both(first_err, err),
+			"first copy at block %" PRIu64 ", and so is the second", pointer->addr);
 
 	err_clear();
 	if (env->hooks && env->hooks->repair)
@@ -293,17 +301,17 @@ load_copies(struct tree_env *env, enum tree_kind kind, const struct load_target 
 	};
 	struct buffer *buffers[2] = { NULL };
 	uint32_t count = pointer->addr2 != 0 ? 2 : 1;
-	int first_err = cache_get_many(env->cache, requests, count);
+	int err = cache_get_many(env->cache, requests, count);
 
 	for (uint32_t i = 0; i < 2; i++) {
 		out_results[i] = i < count ? requests[i].result : 0;
 		if (i < count && requests[i].result == 0)
 			out_results[i] = take_buffer(&load, &requests[i], &buffers[i]);
-		if (!first_err)
-			first_err = out_results[i];
+		if (!err)
+			err = out_results[i];
 	}
 	if (!buffers[0] && !buffers[1])
-		return first_err;
+		return error_of_both(err, out_results[1]);
 
 	err_clear();
 	if (buffers[0] && buffers[1])

@@ -121,6 +121,37 @@ says_when_both_copies_are_bad(void **state)
 	world_close(w);
 }
 
+/* The one that cannot be read may be good, and readable the next time. */
+static void
+does_not_call_a_node_damaged_while_a_copy_cannot_be_read(void **state)
+{
+	struct world *w = world_open(NODE, 2, 16 << 20);
+	struct tree tree = world_grow(w, TREE_OBJECTS, 20, 1, 50);
+	const struct tree_pointer pointer = tree.root.pointer;
+
+	(void)state;
+	world_read(w, pointer.addr, image);
+	for (int unread = 0; unread < 2; unread++) {
+		const struct sim_fault fault = {
+			.kind = SIM_FAIL_READ,
+			.persistent = true,
+			.addr = unread == 0 ? pointer.addr : pointer.addr2,
+			.blocks = 1,
+		};
+		const uint64_t rotten = unread == 0 ? pointer.addr2 : pointer.addr;
+
+		memset(other, 7, NODE);
+		world_write(w, rotten, other);
+		assert_int_equal(sim_add_fault(w->medium, &fault), 0);
+		assert_damaged(w, &tree, 7, COP_EIO, "and so is the second");
+		sim_clear_faults(w->medium);
+		world_forget(w);
+		assert_int_equal(world_get(w, &tree, 7), 0);
+		world_write(w, rotten, image);
+	}
+	world_close(w);
+}
+
 static void
 never_repairs_without_a_hook(void **state)
 {
@@ -449,6 +480,7 @@ main(void)
 		cmocka_unit_test(repairs_a_bad_first_copy_from_the_second),
 		cmocka_unit_test(reads_the_second_copy_where_the_first_cannot_be_read),
 		cmocka_unit_test(says_when_both_copies_are_bad),
+		cmocka_unit_test(does_not_call_a_node_damaged_while_a_copy_cannot_be_read),
 		cmocka_unit_test(never_repairs_without_a_hook),
 		cmocka_unit_test(finds_a_lost_write),
 		cmocka_unit_test(finds_swapped_nodes),
