@@ -180,9 +180,10 @@ add_content(struct walker *walker, const struct extent *extent)
 	uint64_t end = extent->first + extent->blocks;
 	bool touches_trim = extent->first < object->trim_end && end > object->trim_first;
 	bool is_trimmed = extent->first >= object->trim_first && end <= object->trim_end;
+	/* What is being freed is no content: where that ends says nothing of its bytes. */
 	struct extent_place place = {
 		.object = object->id,
-		.length = object->length,
+		.length = is_trimmed ? COP_FILE_BYTES_MAX : object->length,
 		.birth_max = walker->leaf_birth,
 		.what = "data",
 	};

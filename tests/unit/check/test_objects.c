@@ -110,6 +110,28 @@ finds_an_extent_that_is_half_freed(void **state)
 	world_free(w);
 }
 
+/* The file was cut, and has grown again before the job came by: its end lies in a block of before,
+ * which reads as a hole. */
+static void
+expects_no_zeros_behind_the_end_in_what_is_being_freed(void **state)
+{
+	struct world *w = world_open();
+	uint64_t id = world_id(w, "comb");
+	const struct job job = { .program = JOB_TRIM, .branch = BRANCH_MAIN, .object = id };
+	struct loaded_record loaded;
+
+	(void)state;
+	world_get_record(w, id, &loaded);
+	loaded.record.length = 40 * BLOCK_BYTES + 100;
+	loaded.record.trim_first = 21;
+	loaded.record.trim_end = CONTENT_BLOCKS_MAX;
+	world_put_record(w, id, &loaded.record);
+	world_put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
+	world_close(w);
+	world_expect_none(w);
+	world_free(w);
+}
+
 static void
 finds_keys_without_a_record(void **state)
 {
@@ -286,6 +308,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_records_that_contradict_themselves),
 		cmocka_unit_test(finds_an_extent_that_is_half_freed),
+		cmocka_unit_test(expects_no_zeros_behind_the_end_in_what_is_being_freed),
 		cmocka_unit_test(finds_keys_without_a_record),
 		cmocka_unit_test(finds_attributes_that_make_no_sense),
 		cmocka_unit_test(finds_keys_of_an_unknown_type),
