@@ -482,11 +482,11 @@ checkpoint(struct volume *volume, bool forced, bool is_clean)
 		volume->turn_taken = true;
 	mutex_unlock(&volume->state);
 	if (err)
-		return volume__failed(volume);
+		return volume_failed(volume);
 
 	err = run_checkpoint(volume, forced, is_clean, &fatal);
 	if (fatal)
-		err = volume__fail(volume, err);
+		err = volume_fail(volume, err);
 
 	mutex_lock(&volume->state);
 	volume->turn_taken = false;

@@ -1,8 +1,11 @@
-/* Making durable what was committed: on request, and when it is time. */
+/* Making durable what was committed: on request, and when it is time. What failed at that ends
+ * writing, and is kept. */
 
 #include "volume/volume_internal.h"
 
 #include "base/plant.h"
+
+#include <stdio.h>
 
 static const int64_t sync_after_ns = INT64_C(5000000000);
 static const int64_t checkpoint_after_ns = INT64_C(30000000000);
@@ -14,13 +17,13 @@ volume_sync(struct volume *volume)
 
 	if (!volume->journal)
 		return 0;
-	err = volume__failed(volume);
+	err = volume_failed(volume);
 	if (err)
 		return err;
 	err = journal_sync(volume->journal);
 	if (err && planted(PLANT_SYNC_ERROR_SWALLOWED))
 		return 0;
-	return err ? volume__fail(volume, fail_in(err, "sync")) : 0;
+	return err ? volume_fail(volume, fail_in(err, "sync")) : 0;
 }
 
 int
@@ -32,13 +35,26 @@ volume_sync_journal(struct volume *volume)
 int
 volume_failed(struct volume *volume)
 {
-	return volume__failed(volume);
+	int failed;
+
+	mutex_lock(&volume->state);
+	failed = volume->failed;
+	mutex_unlock(&volume->state);
+	if (failed == 0)
+		return 0;
+	return fail(failed, "the volume takes no more changes since: %s", volume->failed_text);
 }
 
 int
 volume_fail(struct volume *volume, int err)
 {
-	return volume__fail(volume, err);
+	mutex_lock(&volume->state);
+	if (volume->failed == 0) {
+		volume->failed = err;
+		(void)snprintf(volume->failed_text, sizeof volume->failed_text, "%s", err_text());
+	}
+	mutex_unlock(&volume->state);
+	return err;
 }
 
 bool
@@ -95,5 +111,5 @@ volume_tick(struct volume *volume)
 	err = journal_write_waiting(volume->journal);
 	if (err == 0 && is_idle)
 		err = journal_mark(volume->journal);
-	return err ? volume__fail(volume, err) : 0;
+	return err ? volume_fail(volume, err) : 0;
 }

@@ -23,7 +23,6 @@
 #include "base/num.h"
 #include "base/plant.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -117,31 +116,6 @@ changed_name(const struct message *message)
 }
 
 int
-volume__failed(struct volume *volume)
-{
-	int failed;
-
-	mutex_lock(&volume->state);
-	failed = volume->failed;
-	mutex_unlock(&volume->state);
-	if (failed == 0)
-		return 0;
-	return fail(failed, "the volume takes no more changes since: %s", volume->failed_text);
-}
-
-int
-volume__fail(struct volume *volume, int err)
-{
-	mutex_lock(&volume->state);
-	if (volume->failed == 0) {
-		volume->failed = err;
-		(void)snprintf(volume->failed_text, sizeof volume->failed_text, "%s", err_text());
-	}
-	mutex_unlock(&volume->state);
-	return err;
-}
-
-int
 tx_begin(struct volume *volume, struct volume_visit *visit, bool emptying, struct tx **out_tx)
 {
 	struct tx *tx;
@@ -149,7 +123,7 @@ tx_begin(struct volume *volume, struct volume_visit *visit, bool emptying, struc
 
 	if (volume->options.read_only)
 		return fail(COP_EROFS, "the volume is open for reading only");
-	err = volume__failed(volume);
+	err = volume_failed(volume);
 	if (err)
 		return err;
 	tx = calloc(1, sizeof *tx);
@@ -1644,7 +1618,7 @@ take_ticket(struct tx *tx, struct reservation *out_reservation)
 	struct volume *volume = tx->volume;
 	int err;
 
-	err = volume__failed(volume);
+	err = volume_failed(volume);
 	if (err)
 		return err;
 	if (!volume__queue_enter(volume, tx->visit, &request))
@@ -1760,7 +1734,7 @@ tx_commit(struct tx *tx)
 	if (volume->journal) {
 		err = journal_write_full(volume->journal);
 		if (err) {
-			(void)volume__fail(volume, err); /* it comes back, then */
+			(void)volume_fail(volume, err); /* it comes back, then */
 			err_clear();
 		}
 	}

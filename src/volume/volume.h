@@ -129,7 +129,7 @@ uint64_t volume_cache_bytes(const struct volume *volume); /* the limit */
 /* The error that ended writing, as an error of this thread; 0 when there is none. */
 MUST_CHECK int volume_failed(struct volume *volume);
 
-/* The device failed: no more changes. Returns `err`, whose text is kept. */
+/* The device failed, or the journal: no more changes. Returns `err`, whose text is kept. */
 int volume_fail(struct volume *volume, int err);
 uint64_t volume_name_seed(const struct volume *volume);
 int64_t volume_now_ns(struct volume *volume);

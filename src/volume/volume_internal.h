@@ -367,9 +367,6 @@ void volume__tickets_let_go(struct volume *volume);
 /* Tells space how much reserve the trees' heights ask for. Gate held. */
 void volume__update_reserve(struct volume *volume);
 
-/* The error that ended writing, as an error of this thread; 0 when there is none. */
-MUST_CHECK int volume__failed(struct volume *volume);
-
 /* Messages of a transaction that are left out of a replay, by their number. */
 struct losses {
 	uint32_t count;
@@ -382,9 +379,6 @@ MUST_CHECK int volume__tx_replay(
 
 /* In a replay: what cannot be read on the way to the key is marked as lost. */
 MUST_CHECK int volume__tx_lose(struct volume *volume, struct tree_name name, struct view key);
-
-/* The device failed, or the journal: no more changes. Returns `err`, whose text is kept. */
-int volume__fail(struct volume *volume, int err);
 
 /* Gate exclusive, reserved: a block of data, which the next checkpoint writes to its place. */
 void volume__carry(struct volume *volume, uint64_t addr, const uint8_t *bytes);
