@@ -18,7 +18,7 @@
  * come back.
  */
 
-#include "volume/volume_internal.h"
+#include "volume/tx_internal.h"
 
 #include "base/num.h"
 #include "base/plant.h"
@@ -34,75 +34,6 @@ enum {
 	NODE_COPIES_MAX = 2,
 	VALUE_BYTES_MAX = 16384, /* more than tree_value_bytes_max() of any node */
 };
-
-/* Key, value and the cursors of a step lie behind each other in `bytes`. */
-struct message {
-	enum message_op op;
-	struct tree_name name;
-	struct tree *tree;   /* that changes, or is buried; opened by commit */
-	struct tree *source; /* of a clone */
-	uint8_t *bytes;      /* owned */
-	uint32_t key_bytes;
-	uint32_t value_bytes;
-	uint32_t from_bytes;
-	uint32_t until_bytes;
-	bool is_end;
-	bool marks_loss;  /* of a replay: what is on the way to the key is lost */
-	uint32_t root_at; /* of a bury or step, in its value */
-};
-
-struct runs {
-	struct run *runs; /* owned */
-	size_t count;
-	size_t capacity;
-};
-
-/* A block whose bytes ride in the transaction. */
-struct carried {
-	uint64_t object;
-	uint64_t addr;
-	uint8_t *bytes; /* owned */
-};
-
-struct tx {
-	struct volume *volume;
-	struct volume_visit *visit;
-	bool emptying;
-	bool may_grow;
-	struct promise *promise; /* borrowed; NULL: none */
-	struct message messages[TX_MESSAGES_MAX];
-	uint32_t message_count;
-	uint64_t admitted_blocks; /* of data, not yet taken */
-	struct runs taken;
-	struct runs released;
-	uint64_t released_birth; /* no run of them is older; 0: not known */
-	struct remains remains;  /* of a step */
-	bool is_stale;           /* they are not what they were */
-	struct share_work work;
-	int64_t objects;
-	struct writer data; /* pieces, encoded; owned */
-	uint32_t data_count;
-	struct run data_last; /* the last piece, and where it begins */
-	size_t data_last_at;
-	struct carried carried[TX_CARRIED_MAX];
-	uint32_t carried_count;
-	bool is_replay;
-	struct journal_entry *entry; /* owned until it is appended */
-	void (*applying)(void *context);
-	void *applying_context;
-};
-
-static struct view
-message_key(const struct message *message)
-{
-	return view_of(message->bytes, message->key_bytes);
-}
-
-static struct view
-message_value(const struct message *message)
-{
-	return view_of(message->bytes + message->key_bytes, message->value_bytes);
-}
 
 /* ---- Collecting ------------------------------------------------------------------------------ */
 
@@ -867,12 +798,6 @@ tx_give_back(struct tx *tx, struct run run)
 
 /* ---- Prepare --------------------------------------------------------------------------------- */
 
-static bool
-tree_has_root_record(const struct tree *tree)
-{
-	return tree->kind == TREE_CONTENT || tree->kind == TREE_DIRECTORY;
-}
-
 static int
 open_message_trees(struct tx *tx)
 {
@@ -1342,129 +1267,6 @@ tx_abort(struct tx *tx)
 	tx_free(tx);
 }
 
-/* ---- Encoding -------------------------------------------------------------------------------- */
-
-static struct journal_message
-message_view(const struct message *message)
-{
-	const uint8_t *at = message->bytes;
-	struct journal_message view = {
-		.op = message->op,
-		.name = message->name,
-		.root_at = message->root_at,
-		.is_end = message->is_end,
-	};
-
-	view.key = view_of(at, message->key_bytes);
-	at += message->key_bytes;
-	view.value = view_of(at, message->value_bytes);
-	at += message->value_bytes;
-	view.from = view_of(at, message->from_bytes);
-	at += message->from_bytes;
-	view.until = view_of(at, message->until_bytes);
-	return view;
-}
-
-static struct journal_message
-carried_view(const struct carried *carried, uint8_t key[static DATA_KEY_BYTES])
-{
-	put_be64(key, carried->addr);
-	return (struct journal_message){
-		.op = MESSAGE_DATA,
-		.name = { .branch = BRANCH_MAIN, .object = carried->object, .kind = TREE_CONTENT },
-		.key = view_of(key, DATA_KEY_BYTES),
-		.value = view_of(carried->bytes, BLOCK_BYTES),
-	};
-}
-
-static uint32_t
-count_taken(const struct tx *tx)
-{
-	uint32_t count = 0;
-
-	for (size_t i = 0; i < tx->taken.count; i++)
-		count += tx->taken.runs[i].blocks > 0;
-	return count;
-}
-
-static size_t
-encoded_bytes(const struct tx *tx)
-{
-	size_t bytes = TX_HEADER_BYTES + tx->data.at +
-		       (count_taken(tx) + tx->released.count) * TX_RUN_BYTES;
-
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		struct journal_message view = message_view(&tx->messages[i]);
-
-		bytes += journal_message_bytes(&view);
-	}
-	for (uint32_t i = 0; i < tx->carried_count; i++) {
-		uint8_t key[DATA_KEY_BYTES];
-		struct journal_message view = carried_view(&tx->carried[i], key);
-
-		bytes += journal_message_bytes(&view);
-	}
-	return bytes;
-}
-
-static void
-encode_parts(const struct tx *tx, struct writer *w)
-{
-	for (size_t i = 0; i < tx->taken.count; i++) {
-		if (tx->taken.runs[i].blocks > 0)
-			journal_encode_run(w, tx->taken.runs[i]);
-	}
-	for (size_t i = 0; i < tx->released.count; i++)
-		journal_encode_run(w, tx->released.runs[i]);
-	write_bytes(w, tx->data.data, tx->data.at);
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		struct journal_message view = message_view(&tx->messages[i]);
-
-		journal_encode_message(w, &view);
-	}
-	for (uint32_t i = 0; i < tx->carried_count; i++) {
-		uint8_t key[DATA_KEY_BYTES];
-		struct journal_message view = carried_view(&tx->carried[i], key);
-
-		journal_encode_message(w, &view);
-	}
-}
-
-/* The journal's entry for the transaction. COP_ENOMEM. */
-static int
-encode(struct tx *tx)
-{
-	size_t bytes = encoded_bytes(tx);
-	struct journal_tx header = {
-		.bytes = (uint32_t)bytes,
-		.messages = (uint16_t)(tx->message_count + tx->carried_count),
-		.taken = (uint16_t)count_taken(tx),
-		.released = (uint16_t)tx->released.count,
-		.data = (uint16_t)tx->data_count,
-		.objects = tx->objects,
-	};
-	struct journal_entry *entry;
-	struct writer w;
-
-	if (!journal_fits(tx->volume->journal, bytes))
-		return fail(COP_ENOSPC, "a transaction of %zu bytes is too large for the journal",
-			bytes);
-	entry = malloc(sizeof *entry + bytes);
-	if (!entry)
-		return fail(COP_ENOMEM, "transaction of %zu bytes", bytes);
-	*entry = (struct journal_entry){
-		.bytes = (uint32_t)bytes,
-		.names_data = tx->data_count > 0,
-	};
-	w = writer_over(entry->data, bytes);
-	journal_encode_tx(&w, &header);
-	encode_parts(tx, &w);
-	assert(!w.bad);
-	assert(w.at == bytes);
-	tx->entry = entry;
-	return 0;
-}
-
 /* ---- Journal room ---------------------------------------------------------------------------- */
 
 /*
@@ -1718,7 +1520,7 @@ tx_commit(struct tx *tx)
 	if (err == 0 && tx->is_replay && clones_over_content(tx))
 		err = fail(COP_EFORMAT, "a clone over content that stays");
 	if (err == 0 && !tx->is_replay)
-		err = encode(tx);
+		err = tx__encode(tx);
 	if (err == 0) {
 		guess_need(tx);
 		do

@@ -1,0 +1,93 @@
+#ifndef COPPICE_VOLUME_TX_INTERNAL_H
+#define COPPICE_VOLUME_TX_INTERNAL_H
+
+/*
+ * tx_internal: a transaction from the inside, for the files that it passes through, in this order:
+ *
+ *   tx.c            collect messages: memory of the caller's only; commit, abort
+ *   tx_encode.c     its entry of the journal
+ */
+
+#include "volume/volume_internal.h"
+
+/* Key, value and the cursors of a step lie behind each other in `bytes`. */
+struct message {
+	enum message_op op;
+	struct tree_name name;
+	struct tree *tree;   /* that changes, or is buried; opened by commit */
+	struct tree *source; /* of a clone */
+	uint8_t *bytes;      /* owned */
+	uint32_t key_bytes;
+	uint32_t value_bytes;
+	uint32_t from_bytes;
+	uint32_t until_bytes;
+	bool is_end;
+	bool marks_loss;  /* of a replay: what is on the way to the key is lost */
+	uint32_t root_at; /* of a bury or step, in its value */
+};
+
+struct runs {
+	struct run *runs; /* owned */
+	size_t count;
+	size_t capacity;
+};
+
+/* A block whose bytes ride in the transaction. */
+struct carried {
+	uint64_t object;
+	uint64_t addr;
+	uint8_t *bytes; /* owned */
+};
+
+struct tx {
+	struct volume *volume;
+	struct volume_visit *visit;
+	bool emptying;
+	bool may_grow;
+	struct promise *promise; /* borrowed; NULL: none */
+	struct message messages[TX_MESSAGES_MAX];
+	uint32_t message_count;
+	uint64_t admitted_blocks; /* of data, not yet taken */
+	struct runs taken;
+	struct runs released;
+	uint64_t released_birth; /* no run of them is older; 0: not known */
+	struct remains remains;  /* of a step */
+	bool is_stale;           /* they are not what they were */
+	struct share_work work;
+	int64_t objects;
+	struct writer data; /* pieces, encoded; owned */
+	uint32_t data_count;
+	struct run data_last; /* the last piece, and where it begins */
+	size_t data_last_at;
+	struct carried carried[TX_CARRIED_MAX];
+	uint32_t carried_count;
+	bool is_replay;
+	struct journal_entry *entry; /* owned until it is appended */
+	void (*applying)(void *context);
+	void *applying_context;
+};
+
+static inline struct view
+message_key(const struct message *message)
+{
+	return view_of(message->bytes, message->key_bytes);
+}
+
+static inline struct view
+message_value(const struct message *message)
+{
+	return view_of(message->bytes + message->key_bytes, message->value_bytes);
+}
+
+static inline bool
+tree_has_root_record(const struct tree *tree)
+{
+	return tree->kind == TREE_CONTENT || tree->kind == TREE_DIRECTORY;
+}
+
+/* ---- tx_encode.c */
+
+/* Makes tx->entry. COP_ENOMEM; COP_ENOSPC: no batch of this volume can hold it. */
+MUST_CHECK int tx__encode(struct tx *tx);
+
+#endif
