@@ -6,6 +6,7 @@
  *
  *   tx.c            collect messages: memory of the caller's only; commit, abort
  *   tx_encode.c     its entry of the journal
+ *   tx_replay.c     instead of collecting: a transaction out of an entry of the journal
  */
 
 #include "volume/volume_internal.h"
@@ -89,5 +90,11 @@ tree_has_root_record(const struct tree *tree)
 
 /* Makes tx->entry. COP_ENOMEM; COP_ENOSPC: no batch of this volume can hold it. */
 MUST_CHECK int tx__encode(struct tx *tx);
+
+/* ---- tx.c */
+
+/* Copies what the views hold. COP_ENOMEM. */
+MUST_CHECK int tx__add_message(struct tx *tx, const struct journal_message *from);
+MUST_CHECK int tx__runs_add(struct runs *runs, struct run run);
 
 #endif

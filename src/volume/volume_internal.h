@@ -10,6 +10,7 @@
  *   trees.c       trees by name, and the hooks that nodes come from
  *   queue.c       the queue for tickets
  *   tx.c          transactions: collect, ticket, prepare, apply
+ *   tx_replay.c   transactions of the journal, applied again
  *   shares.c      counts of references: asked for, changed, brought up to date
  *   dismantle.c   what a step of taking a dead tree apart gives up
  *   checkpoint.c  freeze, write, superblock, release
@@ -231,6 +232,9 @@ void volume__drop_retired(struct volume *volume);
 /* Gate exclusive: space_release(), counted. */
 void volume__release_run(struct volume *volume, struct run run);
 
+/* Gate exclusive, reserved: a block of data, which the next checkpoint writes to its place. */
+void volume__carry(struct volume *volume, uint64_t addr, const uint8_t *bytes);
+
 /* Copies of a node of that kind and level. */
 uint32_t volume__copies(uint8_t metadata_copies, enum tree_kind kind, uint8_t level);
 
@@ -367,6 +371,8 @@ void volume__tickets_let_go(struct volume *volume);
 /* Tells space how much reserve the trees' heights ask for. Gate held. */
 void volume__update_reserve(struct volume *volume);
 
+/* ---- tx_replay.c */
+
 /* Messages of a transaction that are left out of a replay, by their number. */
 struct losses {
 	uint32_t count;
@@ -379,9 +385,6 @@ MUST_CHECK int volume__tx_replay(
 
 /* In a replay: what cannot be read on the way to the key is marked as lost. */
 MUST_CHECK int volume__tx_lose(struct volume *volume, struct tree_name name, struct view key);
-
-/* Gate exclusive, reserved: a block of data, which the next checkpoint writes to its place. */
-void volume__carry(struct volume *volume, uint64_t addr, const uint8_t *bytes);
 
 /* ---- checkpoint.c */
 
