@@ -6,6 +6,7 @@
  *
  *   tx.c            collect messages: memory of the caller's only; commit, abort
  *   tx_encode.c     its entry of the journal
+ *   tx_apply.c      under the exclusive gate, everything prepared: the change happens
  *   tx_replay.c     instead of collecting: a transaction out of an entry of the journal
  */
 
@@ -86,15 +87,27 @@ tree_has_root_record(const struct tree *tree)
 	return tree->kind == TREE_CONTENT || tree->kind == TREE_DIRECTORY;
 }
 
-/* ---- tx_encode.c */
-
-/* Makes tx->entry. COP_ENOMEM; COP_ENOSPC: no batch of this volume can hold it. */
-MUST_CHECK int tx__encode(struct tx *tx);
+/* The object tree key of a message's root record. */
+static inline struct view
+root_key_of(const struct message *message, uint8_t out[static ROOT_KEY_BYTES])
+{
+	return root_key(out, message->name.object, message->name.kind);
+}
 
 /* ---- tx.c */
 
 /* Copies what the views hold. COP_ENOMEM. */
 MUST_CHECK int tx__add_message(struct tx *tx, const struct journal_message *from);
 MUST_CHECK int tx__runs_add(struct runs *runs, struct run run);
+
+/* ---- tx_encode.c */
+
+/* Makes tx->entry. COP_ENOMEM; COP_ENOSPC: no batch of this volume can hold it. */
+MUST_CHECK int tx__encode(struct tx *tx);
+
+/* ---- tx_apply.c */
+
+/* Gate exclusive, prepared. Takes tx->entry; what was used of the ticket is in volume->taken. */
+void tx__apply(struct tx *tx);
 
 #endif
