@@ -32,7 +32,6 @@ enum {
 	DRAIN_CHANGES = 16, /* planned and carried out at one time */
 	DRAIN_ROUNDS_SPARE = 4,
 	PATH_LEVELS_MAX = TREE_LEVELS_MAX,
-	NODE_COPIES_MAX = 2,
 };
 
 /* ---- Telling --------------------------------------------------------------------------------- */

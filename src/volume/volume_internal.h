@@ -9,6 +9,7 @@
  *   open.c        finding the superblock, opening, moving a reader on, visits
  *   trees.c       trees by name, and the hooks that nodes come from
  *   queue.c       the queue for tickets
+ *   reserve.c     how much is kept for those who empty
  *   tx.c          transactions: collect, ticket, prepare, apply
  *   tx_replay.c   transactions of the journal, applied again
  *   shares.c      counts of references: asked for, changed, brought up to date
@@ -29,6 +30,7 @@
 enum {
 	VOLUME_BUCKETS = 1024,
 	SUPERBLOCK_PLACES_MAX = 4,
+	NODE_COPIES_MAX = 2,
 };
 
 enum {
@@ -368,8 +370,13 @@ void volume__unreserve(struct volume *volume, const struct reservation *reservat
 void volume__tickets_hold(struct volume *volume);
 void volume__tickets_let_go(struct volume *volume);
 
+/* ---- reserve.c */
+
 /* Tells space how much reserve the trees' heights ask for. Gate held. */
 void volume__update_reserve(struct volume *volume);
+
+/* What the reserve grows by when something is shared for the first time. Gate held. */
+uint64_t volume__reserve_of_first_clone(const struct volume *volume);
 
 /* ---- tx_replay.c */
 
