@@ -23,7 +23,7 @@
  * its newest durable checkpoint.
  */
 
-#include "volume/volume_internal.h"
+#include "volume/room_internal.h"
 
 #include "base/num.h"
 #include "base/plant.h"
@@ -123,7 +123,7 @@ volume__ensure_standing(struct volume *volume)
 	less = reservation_beyond(&volume->standing, &want);
 	volume__unreserve(volume, &less, &(struct reservation){ 0 });
 	volume->standing = reservation_beyond(&volume->standing, &less);
-	err = volume__reserve(volume, &more, true);
+	err = volume__reserve(volume, &more, NULL, DRAW_ALL);
 	if (err == 0) {
 		volume->standing = want;
 	} else if (is_enough) {

@@ -1,4 +1,4 @@
-#include "volume/volume_internal.h"
+#include "volume/room_internal.h"
 
 #include "base/clock.h"
 #include "base/num.h"

@@ -21,7 +21,7 @@
  * references of shared nodes, and then the releases.
  */
 
-#include "volume/volume_internal.h"
+#include "volume/room_internal.h"
 
 #include "base/num.h"
 #include "base/plant.h"
@@ -558,7 +558,7 @@ reserve_round(struct volume *volume, size_t count, struct reservation *out_reser
 	shares->promised_blocks -= held;
 	gate_leave_exclusive(volume->gate);
 	more.blocks -= held;
-	err = volume__reserve(volume, &more, true);
+	err = volume__reserve(volume, &more, NULL, DRAW_ALL);
 	if (err) {
 		gate_enter_exclusive(volume->gate);
 		shares->promised_blocks += held;

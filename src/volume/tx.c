@@ -18,6 +18,7 @@
  * come back.
  */
 
+#include "volume/room_internal.h"
 #include "volume/tx_internal.h"
 
 #include "base/num.h"
@@ -26,11 +27,10 @@
 #include <stdlib.h>
 
 enum {
-	PREPARE_TRIES_FREE = 2,    /* before the third holds new tickets back */
-	SPACE_CHECKPOINTS = 2,     /* that an admission waits for, twice */
-	PATHS_OF_MESSAGE = 2,      /* its key's, and its root record's */
-	PARTS_OF_RUN = 3,          /* of a clone: itself, and what is released across its ends */
-	LIST_ENTRIES_PER_NODE = 4, /* a node taken may free two, with two copies each */
+	PREPARE_TRIES_FREE = 2, /* before the third holds new tickets back */
+	SPACE_CHECKPOINTS = 2,  /* that an admission waits for, twice */
+	PATHS_OF_MESSAGE = 2,   /* its key's, and its root record's */
+	PARTS_OF_RUN = 3,       /* of a clone: itself, and what is released across its ends */
 };
 
 /* ---- Collecting ------------------------------------------------------------------------------ */
@@ -361,13 +361,6 @@ tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
 
 /* ---- Tickets --------------------------------------------------------------------------------- */
 
-/* What of the reserve somebody may use. */
-enum draw {
-	DRAW_NOTHING,
-	DRAW_GROWING,
-	DRAW_ALL,
-};
-
 static enum draw
 draw_of(const struct tx *tx)
 {
@@ -377,14 +370,6 @@ draw_of(const struct tx *tx)
 	if (!tx->emptying || (tx->work.is_copying && !tx->is_replay))
 		return DRAW_NOTHING;
 	return tx->may_grow ? DRAW_GROWING : DRAW_ALL;
-}
-
-static int
-admit(struct volume *volume, uint64_t blocks, enum draw draw)
-{
-	if (draw == DRAW_GROWING)
-		return space_admit_growing(volume->space, blocks);
-	return space_admit(volume->space, blocks, draw == DRAW_ALL);
 }
 
 /* At the head of the queue: until all tickets have come back. False: none was out. */
@@ -427,14 +412,14 @@ make_room_in_space(struct volume *volume, enum draw draw, int *tries)
 static int
 admit_at_head(struct volume *volume, uint64_t blocks, enum draw draw)
 {
-	int err = admit(volume, blocks, draw);
+	int err = volume__admit(volume, blocks, draw);
 	int tries = 0;
 
 	while (err == COP_ENOSPC) {
 		err = make_room_in_space(volume, draw, &tries);
 		if (err)
 			return err;
-		err = admit(volume, blocks, draw);
+		err = volume__admit(volume, blocks, draw);
 	}
 	return err;
 }
@@ -517,19 +502,12 @@ wait_for_ticket(struct volume *volume, uint64_t returned)
 	return has_come;
 }
 
-static uint64_t
-reservation_bytes(const struct volume *volume, const struct reservation *reservation)
-{
-	return (uint64_t)reservation->nodes * volume->env.node_bytes +
-	       (uint64_t)reservation->carried * BLOCK_BYTES;
-}
-
 static void
 ticket_give(struct volume *volume, const struct reservation *reservation)
 {
 	mutex_lock(&volume->state);
 	volume->tickets_given++;
-	volume->ticket_bytes += reservation_bytes(volume, reservation);
+	volume->ticket_bytes += volume__reservation_bytes(volume, reservation);
 	mutex_unlock(&volume->state);
 }
 
@@ -537,7 +515,7 @@ static void
 ticket_return(struct volume *volume, const struct reservation *reservation,
 	const struct reservation *taken)
 {
-	uint64_t bytes = reservation_bytes(volume, reservation);
+	uint64_t bytes = volume__reservation_bytes(volume, reservation);
 
 	volume__unreserve(volume, reservation, taken);
 	mutex_lock(&volume->state);
@@ -564,77 +542,6 @@ volume__tickets_let_go(struct volume *volume)
 	mutex_unlock(&volume->state);
 }
 
-struct reservation
-volume__worst(const struct volume *volume, uint32_t nodes, size_t list_entries)
-{
-	return (struct reservation){
-		.nodes = nodes,
-		.list_entries = (size_t)nodes * LIST_ENTRIES_PER_NODE + list_entries,
-		.blocks = (uint64_t)nodes * NODE_COPIES_MAX * volume->node_blocks,
-	};
-}
-
-/* Blocks of nodes that are promised are admitted already. */
-static int
-reserve_promised(struct volume *volume, const struct reservation *want, struct promise *promise,
-	enum draw draw)
-{
-	uint64_t promised = promise ? min_u64(promise->node_blocks, want->blocks) : 0;
-	int err;
-
-	err = admit(volume, want->blocks - promised, draw);
-	if (err)
-		return err;
-	err = space_reserve_nodes(volume->space, want->nodes, draw != DRAW_NOTHING);
-	if (err)
-		goto undo_admission;
-	err = space_reserve_lists(volume->space, want->list_entries);
-	if (err)
-		goto undo_nodes;
-	err = cache_reserve(volume->cache, volume->node_blocks, want->nodes);
-	if (err)
-		goto undo_lists;
-	err = cache_reserve(volume->cache, 1, want->carried);
-	if (err)
-		goto undo_cache;
-	if (promised > 0)
-		promise->node_blocks -= promised;
-	return 0;
-
-undo_cache:
-	cache_unreserve(volume->cache, volume->node_blocks, want->nodes);
-undo_lists:
-	space_unreserve_lists(volume->space, want->list_entries);
-undo_nodes:
-	space_unreserve_nodes(volume->space, want->nodes);
-undo_admission:
-	space_unadmit(volume->space, want->blocks - promised);
-	return err;
-}
-
-int
-volume__reserve(struct volume *volume, const struct reservation *want, bool emptying)
-{
-	return reserve_promised(volume, want, NULL, emptying ? DRAW_ALL : DRAW_NOTHING);
-}
-
-void
-volume__unreserve(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken)
-{
-	uint32_t left = reservation->nodes - taken->nodes;
-
-	assert(taken->nodes <= reservation->nodes);
-	assert(taken->blocks <= reservation->blocks);
-	assert(taken->list_entries <= reservation->list_entries);
-	assert(taken->carried <= reservation->carried);
-	cache_unreserve(volume->cache, volume->node_blocks, left);
-	cache_unreserve(volume->cache, 1, reservation->carried - taken->carried);
-	space_unreserve_nodes(volume->space, left);
-	space_unreserve_lists(volume->space, reservation->list_entries - taken->list_entries);
-	space_unadmit(volume->space, reservation->blocks - taken->blocks);
-}
-
 struct admission {
 	uint64_t blocks;
 	enum draw draw;
@@ -645,7 +552,7 @@ try_admit(struct volume *volume, void *context)
 {
 	const struct admission *admission = context;
 
-	if (admit(volume, admission->blocks, admission->draw) == 0)
+	if (volume__admit(volume, admission->blocks, admission->draw) == 0)
 		return true;
 	err_clear(); /* whoever it is for asks again, with more patience */
 	return false;
@@ -675,37 +582,6 @@ tx_admit(struct tx *tx, uint64_t data_blocks)
 }
 
 /* ---- Promises -------------------------------------------------------------------------------- */
-
-int
-volume_promise(struct volume *volume, uint64_t data_blocks, uint32_t content_messages,
-	uint32_t object_messages, struct promise *promise)
-{
-	uint8_t seen = atomic_load(&volume->content_levels);
-	uint64_t nodes = (uint64_t)content_messages * tree_nodes_worst(seen == 0 ? 1 : seen);
-	struct promise want = { .data_blocks = data_blocks };
-	uint64_t more;
-	int err;
-
-	gate_enter_shared(volume->gate);
-	nodes += (uint64_t)object_messages * tree_nodes_worst(volume->objects.tree.root.levels);
-	gate_leave_shared(volume->gate);
-	want.node_blocks = nodes * NODE_COPIES_MAX * volume->node_blocks;
-	want.data_blocks = max_u64(want.data_blocks, promise->data_blocks);
-	want.node_blocks = max_u64(want.node_blocks, promise->node_blocks);
-	more = want.data_blocks - promise->data_blocks + want.node_blocks - promise->node_blocks;
-	err = more > 0 ? space_admit(volume->space, more, false) : 0;
-	if (err == 0)
-		*promise = want;
-	return err;
-}
-
-void
-volume_unpromise(struct volume *volume, struct promise *promise)
-{
-	if (promise->data_blocks + promise->node_blocks > 0)
-		space_unadmit(volume->space, promise->data_blocks + promise->node_blocks);
-	*promise = (struct promise){ 0 };
-}
 
 void
 tx_use_promise(struct tx *tx, struct promise *promise)
@@ -1155,9 +1031,9 @@ reserve_at_head(struct tx *tx, struct reservation *out_reservation)
 		err = 0;
 		want = worst_now(tx);
 		if (!tx->is_replay)
-			err = wait_for_memory(volume, reservation_bytes(volume, &want));
+			err = wait_for_memory(volume, volume__reservation_bytes(volume, &want));
 		if (err == 0)
-			err = reserve_promised(volume, &want, tx->promise, draw_of(tx));
+			err = volume__reserve(volume, &want, tx->promise, draw_of(tx));
 		if (err == 0)
 			*out_reservation = want;
 		if (err == COP_ENOMEM && wait_for_ticket(volume, returned)) {
@@ -1202,10 +1078,10 @@ try_ticket(struct volume *volume, void *context)
 	struct tx *tx = application->tx;
 	struct reservation want = worst_now(tx);
 
-	if (tx->is_replay || !has_memory(volume, reservation_bytes(volume, &want)) ||
+	if (tx->is_replay || !has_memory(volume, volume__reservation_bytes(volume, &want)) ||
 		!journal_admit(volume->journal, tx->entry->bytes))
 		return false;
-	if (reserve_promised(volume, &want, tx->promise, draw_of(tx)) != 0) {
+	if (volume__reserve(volume, &want, tx->promise, draw_of(tx)) != 0) {
 		err_clear(); /* whoever it is for asks again, with more patience */
 		journal_unadmit(volume->journal, tx->entry->bytes);
 		return false;

@@ -9,6 +9,7 @@
  *   open.c        finding the superblock, opening, moving a reader on, visits
  *   trees.c       trees by name, and the hooks that nodes come from
  *   queue.c       the queue for tickets
+ *   room.c        what is set aside before a change
  *   reserve.c     how much is kept for those who empty
  *   tx.c          transactions: collect, ticket, prepare, apply
  *   tx_replay.c   transactions of the journal, applied again
@@ -354,17 +355,6 @@ MUST_CHECK int volume__remains_until(struct volume *volume, enum tree_kind kind,
 	struct remains *remains);
 
 /* ---- tx.c */
-
-/* What so many nodes need, at the worst, and so many list entries beside. */
-struct reservation volume__worst(const struct volume *volume, uint32_t nodes, size_t list_entries);
-
-/* Sets all of it aside, or nothing. COP_ENOSPC, COP_ENOMEM, COP_EIO. */
-MUST_CHECK int volume__reserve(
-	struct volume *volume, const struct reservation *want, bool emptying);
-
-/* Gives back what was not taken of it. */
-void volume__unreserve(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken);
 
 /* Between these no new tickets are given out: whoever is at the head of the queue waits. */
 void volume__tickets_hold(struct volume *volume);
