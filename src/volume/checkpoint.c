@@ -23,7 +23,7 @@
  * its newest durable checkpoint.
  */
 
-#include "volume/room_internal.h"
+#include "volume/ticket_internal.h"
 
 #include "base/num.h"
 #include "base/plant.h"

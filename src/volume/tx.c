@@ -18,7 +18,7 @@
  * come back.
  */
 
-#include "volume/room_internal.h"
+#include "volume/ticket_internal.h"
 #include "volume/tx_internal.h"
 
 #include "base/num.h"
@@ -28,7 +28,6 @@
 
 enum {
 	PREPARE_TRIES_FREE = 2, /* before the third holds new tickets back */
-	SPACE_CHECKPOINTS = 2,  /* that an admission waits for, twice */
 	PATHS_OF_MESSAGE = 2,   /* its key's, and its root record's */
 	PARTS_OF_RUN = 3,       /* of a clone: itself, and what is released across its ends */
 };
@@ -359,8 +358,6 @@ tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
 	tx->applying_context = context;
 }
 
-/* ---- Tickets --------------------------------------------------------------------------------- */
-
 static enum draw
 draw_of(const struct tx *tx)
 {
@@ -372,207 +369,17 @@ draw_of(const struct tx *tx)
 	return tx->may_grow ? DRAW_GROWING : DRAW_ALL;
 }
 
-/* At the head of the queue: until all tickets have come back. False: none was out. */
-static bool
-wait_for_all_tickets(struct volume *volume)
-{
-	bool were_out;
-
-	mutex_lock(&volume->state);
-	were_out = volume->tickets_given != volume->tickets_returned;
-	while (volume->tickets_given != volume->tickets_returned)
-		condition_wait(&volume->state_changed, &volume->state);
-	mutex_unlock(&volume->state);
-	return were_out;
-}
-
-/*
- * At the head of the queue, after COP_ENOSPC; `*tries` counts. What others hold for their worst
- * case comes back with their tickets. Then two checkpoints bring back what awaits release, unless
- * an operation still looks at it, or what had a ticket freed it after the first of them: then that
- * is waited for, before two more. COP_ENOSPC: nothing more can be done.
- */
-static int
-make_room_in_space(struct volume *volume, enum draw draw, int *tries)
-{
-	int try = (*tries)++;
-
-	if (wait_for_all_tickets(volume) && try == 0)
-		return 0;
-	if (space_pending_blocks(volume->space) == 0 && !volume_is_dirty(volume))
-		return COP_ENOSPC;
-	if (try == 1 + 2 * SPACE_CHECKPOINTS)
-		return COP_ENOSPC;
-	if (try == 1 + SPACE_CHECKPOINTS && !volume__wait_for_visits(volume, draw != DRAW_NOTHING))
-		return COP_ENOSPC;
-	return volume__checkpoint_forced(volume);
-}
-
-/* At the head of the queue. */
-static int
-admit_at_head(struct volume *volume, uint64_t blocks, enum draw draw)
-{
-	int err = volume__admit(volume, blocks, draw);
-	int tries = 0;
-
-	while (err == COP_ENOSPC) {
-		err = make_room_in_space(volume, draw, &tries);
-		if (err)
-			return err;
-		err = volume__admit(volume, blocks, draw);
-	}
-	return err;
-}
-
-/*
- * Rule concurrency.md 4. The worst case of a ticket is that every node of its paths is shadowed and
- * split; half of it is that every one is shadowed, which is what really happens, so half is what
- * counts here. It follows that dirty nodes stay within half of the limit, and dirty nodes with all
- * worst cases within the whole.
- */
-static bool
-is_memory_full(struct volume *volume, uint64_t want_bytes)
-{
-	uint64_t dirty = atomic_load(&volume->open_node_bytes) +
-			 atomic_load(&volume->frozen_node_bytes) +
-			 atomic_load(&volume->shares.list_bytes);
-
-	mutex_assert_held(&volume->state);
-	return dirty + (volume->ticket_bytes + want_bytes) / 2 > volume->options.cache_bytes / 2;
-}
-
-/*
- * At the head of the queue, so that no ticket is given out meanwhile: until one may be. Tickets
- * that come back make room, and checkpoints do; one alone with nothing dirty is never refused here.
- */
-static int
-wait_for_memory(struct volume *volume, uint64_t want_bytes)
-{
-	for (;;) {
-		uint64_t open;
-		bool is_full;
-		int err;
-
-		mutex_lock(&volume->state);
-		while (volume->tickets_held_for > 0)
-			condition_wait(&volume->state_changed, &volume->state);
-		open = atomic_load(&volume->open_node_bytes) +
-		       atomic_load(&volume->shares.list_bytes);
-		is_full = is_memory_full(volume, want_bytes);
-		if (is_full && open < volume->dirty_limit_bytes &&
-			volume->tickets_given != volume->tickets_returned) {
-			condition_wait(&volume->state_changed, &volume->state);
-			mutex_unlock(&volume->state);
-			continue;
-		}
-		mutex_unlock(&volume->state);
-
-		if (open < volume->dirty_limit_bytes &&
-			(!is_full || open + atomic_load(&volume->frozen_node_bytes) == 0))
-			return 0;
-		err = volume_checkpoint(volume);
-		if (err)
-			return err;
-	}
-}
-
-static uint64_t
-tickets_returned(struct volume *volume)
-{
-	uint64_t returned;
-
-	mutex_lock(&volume->state);
-	returned = volume->tickets_returned;
-	mutex_unlock(&volume->state);
-	return returned;
-}
-
-/* At the head of the queue: waits until one more than `returned` has come back. False: all have. */
-static bool
-wait_for_ticket(struct volume *volume, uint64_t returned)
-{
-	bool has_come;
-
-	mutex_lock(&volume->state);
-	while (volume->tickets_returned == returned &&
-		volume->tickets_given != volume->tickets_returned)
-		condition_wait(&volume->state_changed, &volume->state);
-	has_come = volume->tickets_returned != returned;
-	mutex_unlock(&volume->state);
-	return has_come;
-}
-
-static void
-ticket_give(struct volume *volume, const struct reservation *reservation)
-{
-	mutex_lock(&volume->state);
-	volume->tickets_given++;
-	volume->ticket_bytes += volume__reservation_bytes(volume, reservation);
-	mutex_unlock(&volume->state);
-}
-
-static void
-ticket_return(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken)
-{
-	uint64_t bytes = volume__reservation_bytes(volume, reservation);
-
-	volume__unreserve(volume, reservation, taken);
-	mutex_lock(&volume->state);
-	volume->tickets_returned++;
-	volume->ticket_bytes -= bytes;
-	condition_wake_all(&volume->state_changed);
-	mutex_unlock(&volume->state);
-}
-
-void
-volume__tickets_hold(struct volume *volume)
-{
-	mutex_lock(&volume->state);
-	volume->tickets_held_for++;
-	mutex_unlock(&volume->state);
-}
-
-void
-volume__tickets_let_go(struct volume *volume)
-{
-	mutex_lock(&volume->state);
-	volume->tickets_held_for--;
-	condition_wake_all(&volume->state_changed);
-	mutex_unlock(&volume->state);
-}
-
-struct admission {
-	uint64_t blocks;
-	enum draw draw;
-};
-
-static bool
-try_admit(struct volume *volume, void *context)
-{
-	const struct admission *admission = context;
-
-	if (volume__admit(volume, admission->blocks, admission->draw) == 0)
-		return true;
-	err_clear(); /* whoever it is for asks again, with more patience */
-	return false;
-}
-
 int
 tx_admit(struct tx *tx, uint64_t data_blocks)
 {
-	struct admission admission = { .draw = draw_of(tx) };
-	const struct request request = { .try = try_admit, .context = &admission };
 	uint64_t promised = 0;
 	int err = 0;
 
 	if (tx->promise)
 		promised = min_u64(tx->promise->data_blocks, data_blocks);
-	admission.blocks = data_blocks - promised;
-	if (promised < data_blocks && volume__queue_enter(tx->volume, tx->visit, &request)) {
-		err = admit_at_head(tx->volume, admission.blocks, admission.draw);
-		volume__queue_leave(tx->volume, tx->visit);
-	}
+	if (promised < data_blocks)
+		err = volume__admit_in_turn(
+			tx->volume, tx->visit, data_blocks - promised, draw_of(tx));
 	if (err)
 		return err;
 	if (promised > 0)
@@ -608,15 +415,12 @@ static int
 take_run(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t want_blocks,
 	struct run *out_run)
 {
-	const struct request in_person = { 0 };
 	struct volume *volume = tx->volume;
 	int err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
 	int tries = 0;
 
 	while (err == COP_ENOSPC) {
-		(void)volume__queue_enter(volume, tx->visit, &in_person);
-		err = make_room_in_space(volume, draw_of(tx), &tries);
-		volume__queue_leave(volume, tx->visit);
+		err = volume__wait_for_space(volume, tx->visit, draw_of(tx), &tries);
 		if (err)
 			return err;
 		err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
@@ -947,48 +751,6 @@ tx_abort(struct tx *tx)
 	tx_free(tx);
 }
 
-/* ---- Journal room ---------------------------------------------------------------------------- */
-
-/*
- * At the head of the queue: room in the journal for the transaction. A checkpoint ends the period
- * and trims; what others have been admitted, and hold while they prepare, comes back with their
- * tickets.
- */
-static int
-admit_to_journal(struct volume *volume, uint32_t bytes)
-{
-	for (;;) {
-		uint64_t returned = tickets_returned(volume);
-		int err;
-
-		if (journal_admit(volume->journal, bytes))
-			return 0;
-		err = volume__checkpoint_forced(volume);
-		if (err)
-			return err;
-		if (journal_admit(volume->journal, bytes))
-			return 0;
-		(void)wait_for_ticket(volume, returned);
-	}
-}
-
-/*
- * Rules of commit, 2: the newest superblock must not say that nothing came after it when something
- * is about to.
- */
-static int
-clear_clean_mark(struct volume *volume)
-{
-	bool is_clean;
-
-	mutex_lock(&volume->state);
-	is_clean = (volume->newest.flags & SUPERBLOCK_CLEAN) != 0;
-	mutex_unlock(&volume->state);
-	if (!is_clean || planted(PLANT_CLEAN_MARK_KEPT))
-		return 0;
-	return volume__checkpoint_forced(volume);
-}
-
 /* Entries of the lists of space: a node that is given up has two copies. */
 static size_t
 list_entries_worst(const struct tx *tx)
@@ -999,8 +761,9 @@ list_entries_worst(const struct tx *tx)
 
 /* What the ticket sets aside; the gate is taken for a moment. */
 static struct reservation
-worst_now(struct tx *tx)
+worst_now(void *context)
 {
+	struct tx *tx = context;
 	struct volume *volume = tx->volume;
 	struct reservation want;
 
@@ -1016,106 +779,20 @@ worst_now(struct tx *tx)
 	return want;
 }
 
-/* At the head of the queue: the worst case of nodes and lists is set aside. */
-static int
-reserve_at_head(struct tx *tx, struct reservation *out_reservation)
-{
-	struct volume *volume = tx->volume;
-	int tries = 0;
-
-	for (;;) {
-		uint64_t returned = tickets_returned(volume);
-		struct reservation want;
-		int err;
-
-		err = 0;
-		want = worst_now(tx);
-		if (!tx->is_replay)
-			err = wait_for_memory(volume, volume__reservation_bytes(volume, &want));
-		if (err == 0)
-			err = volume__reserve(volume, &want, tx->promise, draw_of(tx));
-		if (err == 0)
-			*out_reservation = want;
-		if (err == COP_ENOMEM && wait_for_ticket(volume, returned)) {
-			err_clear(); /* what others have pinned was in the way */
-			continue;
-		}
-		if (err == COP_ENOSPC && !tx->is_replay) {
-			err = make_room_in_space(volume, draw_of(tx), &tries);
-			if (err == 0)
-				continue;
-		}
-		return err;
-	}
-}
-
-struct application {
-	struct tx *tx;
-	struct reservation *out_reservation;
-};
-
-/* Is there memory for so much without a checkpoint, and nobody for whom tickets are held back? */
-static bool
-has_memory(struct volume *volume, uint64_t want_bytes)
-{
-	bool has;
-
-	mutex_lock(&volume->state);
-	has = volume->tickets_held_for == 0 && volume->failed == 0 &&
-	      (volume->newest.flags & SUPERBLOCK_CLEAN) == 0 &&
-	      !is_memory_full(volume, want_bytes) &&
-	      atomic_load(&volume->open_node_bytes) + atomic_load(&volume->shares.list_bytes) <
-		      volume->dirty_limit_bytes;
-	mutex_unlock(&volume->state);
-	return has;
-}
-
-/* A ticket for somebody else, if nothing has to be waited for. */
-static bool
-try_ticket(struct volume *volume, void *context)
-{
-	const struct application *application = context;
-	struct tx *tx = application->tx;
-	struct reservation want = worst_now(tx);
-
-	if (tx->is_replay || !has_memory(volume, volume__reservation_bytes(volume, &want)) ||
-		!journal_admit(volume->journal, tx->entry->bytes))
-		return false;
-	if (volume__reserve(volume, &want, tx->promise, draw_of(tx)) != 0) {
-		err_clear(); /* whoever it is for asks again, with more patience */
-		journal_unadmit(volume->journal, tx->entry->bytes);
-		return false;
-	}
-	*application->out_reservation = want;
-	ticket_give(volume, &want);
-	return true;
-}
-
 static int
 take_ticket(struct tx *tx, struct reservation *out_reservation)
 {
-	struct application application = { .tx = tx, .out_reservation = out_reservation };
-	const struct request request = { .try = try_ticket, .context = &application };
-	struct volume *volume = tx->volume;
-	int err;
+	const struct ticket_application application = {
+		.visit = tx->visit,
+		.promise = tx->promise,
+		.draw = draw_of(tx),
+		.is_replay = tx->is_replay,
+		.journal_bytes = tx->entry ? tx->entry->bytes : 0,
+		.worst = worst_now,
+		.context = tx,
+	};
 
-	err = volume_failed(volume);
-	if (err)
-		return err;
-	if (!volume__queue_enter(volume, tx->visit, &request))
-		return 0;
-	err = tx->entry ? clear_clean_mark(volume) : 0;
-	if (err == 0 && tx->entry)
-		err = admit_to_journal(volume, tx->entry->bytes);
-	if (err == 0) {
-		err = reserve_at_head(tx, out_reservation);
-		if (err && tx->entry)
-			journal_unadmit(volume->journal, tx->entry->bytes);
-	}
-	if (err == 0)
-		ticket_give(volume, out_reservation);
-	volume__queue_leave(volume, tx->visit);
-	return err;
+	return volume__ticket_take(tx->volume, &application, out_reservation);
 }
 
 /* Does the ticket cover what counts need? If not, the next one will. */
@@ -1173,7 +850,7 @@ try_commit(struct tx *tx)
 		tx->promise->node_blocks += reservation.blocks - taken.blocks;
 		reservation.blocks = taken.blocks;
 	}
-	ticket_return(volume, &reservation, &taken);
+	volume__ticket_return(volume, &reservation, &taken);
 	return err;
 }
 

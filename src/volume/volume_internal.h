@@ -11,6 +11,7 @@
  *   queue.c       the queue for tickets
  *   room.c        what is set aside before a change
  *   reserve.c     how much is kept for those who empty
+ *   ticket.c      who may go ahead, and waiting for room
  *   tx.c          transactions: collect, ticket, prepare, apply
  *   tx_replay.c   transactions of the journal, applied again
  *   shares.c      counts of references: asked for, changed, brought up to date
@@ -353,12 +354,6 @@ void volume__shares_freeze(struct volume *volume, struct superblock *sb);
 MUST_CHECK int volume__remains_until(struct volume *volume, enum tree_kind kind,
 	const struct tree_root *root, const struct tree_cursor *cursor, const struct view *until,
 	struct remains *remains);
-
-/* ---- tx.c */
-
-/* Between these no new tickets are given out: whoever is at the head of the queue waits. */
-void volume__tickets_hold(struct volume *volume);
-void volume__tickets_let_go(struct volume *volume);
 
 /* ---- reserve.c */
 
