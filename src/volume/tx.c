@@ -18,7 +18,6 @@
  * come back.
  */
 
-#include "volume/ticket_internal.h"
 #include "volume/tx_internal.h"
 
 #include "base/num.h"
@@ -29,7 +28,6 @@
 enum {
 	PREPARE_TRIES_FREE = 2, /* before the third holds new tickets back */
 	PATHS_OF_MESSAGE = 2,   /* its key's, and its root record's */
-	PARTS_OF_RUN = 3,       /* of a clone: itself, and what is released across its ends */
 };
 
 /* ---- Collecting ------------------------------------------------------------------------------ */
@@ -358,17 +356,6 @@ tx_on_apply(struct tx *tx, void (*applying)(void *context), void *context)
 	tx->applying_context = context;
 }
 
-static enum draw
-draw_of(const struct tx *tx)
-{
-	if (tx->promise)
-		return DRAW_ALL;
-	/* A cut of what a clone has as well takes nodes, and frees nothing. */
-	if (!tx->emptying || (tx->work.is_copying && !tx->is_replay))
-		return DRAW_NOTHING;
-	return tx->may_grow ? DRAW_GROWING : DRAW_ALL;
-}
-
 int
 tx_admit(struct tx *tx, uint64_t data_blocks)
 {
@@ -379,7 +366,7 @@ tx_admit(struct tx *tx, uint64_t data_blocks)
 		promised = min_u64(tx->promise->data_blocks, data_blocks);
 	if (promised < data_blocks)
 		err = volume__admit_in_turn(
-			tx->volume, tx->visit, data_blocks - promised, draw_of(tx));
+			tx->volume, tx->visit, data_blocks - promised, tx__draw_of(tx));
 	if (err)
 		return err;
 	if (promised > 0)
@@ -420,7 +407,7 @@ take_run(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t w
 	int tries = 0;
 
 	while (err == COP_ENOSPC) {
-		err = volume__wait_for_space(volume, tx->visit, draw_of(tx), &tries);
+		err = volume__wait_for_space(volume, tx->visit, tx__draw_of(tx), &tries);
 		if (err)
 			return err;
 		err = space_take(volume->space, stream, goal_addr, want_blocks, out_run);
@@ -494,51 +481,6 @@ open_message_trees(struct tx *tx)
 	return 0;
 }
 
-static bool
-is_first_of_tree(const struct tx *tx, uint32_t index)
-{
-	for (uint32_t i = 0; i < index; i++) {
-		if (tx->messages[i].tree == tx->messages[index].tree)
-			return false;
-	}
-	return true;
-}
-
-/*
- * An empty tree has grown by the time of its second message. What puts alone make of it has a leaf
- * for each at the most, and fewer nodes than leaves above them.
- */
-static uint32_t
-nodes_of_message(const struct tree *tree, enum message_op op)
-{
-	enum { NODES_OF_FIRST_PUTS = 2 };
-
-	if (tree->root.levels == 0 && op == MESSAGE_PUT)
-		return NODES_OF_FIRST_PUTS;
-	return tree_nodes_worst(tree->root.levels == 0 ? 1 : tree->root.levels);
-}
-
-/* Nodes that the whole transaction may take at the worst. The trees are open, the gate is held. */
-static uint32_t
-nodes_worst(const struct tx *tx)
-{
-	const struct volume *volume = tx->volume;
-	uint32_t nodes = 0;
-
-	gate_assert_held(volume->gate);
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		const struct tree *tree = tx->messages[i].tree;
-
-		if (tx->messages[i].op == MESSAGE_BURY)
-			nodes += nodes_of_message(&volume->catalog.tree, MESSAGE_PUT);
-		else if (tx->messages[i].op != MESSAGE_CLONE)
-			nodes += nodes_of_message(tree, tx->messages[i].op);
-		if (tree_has_root_record(tree) && is_first_of_tree(tx, i))
-			nodes += nodes_of_message(&volume->objects.tree, MESSAGE_PUT);
-	}
-	return nodes;
-}
-
 /* The tree whose path to the key of the message changes; NULL: none. */
 static struct tree *
 tree_of_path(struct volume *volume, const struct message *message)
@@ -603,20 +545,6 @@ prepare(struct tx *tx, struct tree_pins *pins)
 	return tree_pins_reserve(pins, PATHS_OF_MESSAGE * (size_t)tx->message_count);
 }
 
-/* Changes of counts that clones make, whatever is known. */
-static uint64_t
-adds_of_clones(const struct tx *tx)
-{
-	uint64_t adds = 0;
-
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		if (tx->messages[i].op == MESSAGE_CLONE)
-			adds += 1 +
-				PARTS_OF_RUN * (uint64_t)tx->messages[i].value_bytes / TX_RUN_BYTES;
-	}
-	return adds;
-}
-
 /*
  * Gate exclusive: is everything known that prepare_shares() asks for, of the paths as they are now?
  * *out_need is what the transaction takes.
@@ -630,8 +558,8 @@ knows_shares(struct tx *tx, struct share_need *out_need)
 	bool is_as_seen = true;
 
 	*need = (struct share_need){
-		.adds = adds_of_clones(tx),
-		.pieces = adds_of_clones(tx),
+		.adds = tx__adds_of_clones(tx),
+		.pieces = tx__adds_of_clones(tx),
 	};
 	if (!volume__may_be_shared(volume, 0))
 		return true;
@@ -751,63 +679,20 @@ tx_abort(struct tx *tx)
 	tx_free(tx);
 }
 
-/* Entries of the lists of space: a node that is given up has two copies. */
-static size_t
-list_entries_worst(const struct tx *tx)
-{
-	return tx->taken.count + tx->released.count + tx->remains.run_count +
-	       NODE_COPIES_MAX * tx->remains.node_count + tx->work.pieces;
-}
-
-/* What the ticket sets aside; the gate is taken for a moment. */
-static struct reservation
-worst_now(void *context)
-{
-	struct tx *tx = context;
-	struct volume *volume = tx->volume;
-	struct reservation want;
-
-	gate_enter_shared(volume->gate);
-	want = volume__worst(volume, nodes_worst(tx), list_entries_worst(tx));
-	want.carried = tx->carried_count;
-	tx->work.promised_blocks =
-		volume__shares_blocks(volume, SHARE_POINTS_OF_ADD * tx->work.adds);
-	want.blocks += tx->work.promised_blocks;
-	if (adds_of_clones(tx) > 0 && !volume__may_be_shared(volume, 0) && !tx->is_replay)
-		want.blocks += volume__reserve_of_first_clone(volume);
-	gate_leave_shared(volume->gate);
-	return want;
-}
-
 static int
 take_ticket(struct tx *tx, struct reservation *out_reservation)
 {
 	const struct ticket_application application = {
 		.visit = tx->visit,
 		.promise = tx->promise,
-		.draw = draw_of(tx),
+		.draw = tx__draw_of(tx),
 		.is_replay = tx->is_replay,
 		.journal_bytes = tx->entry ? tx->entry->bytes : 0,
-		.worst = worst_now,
+		.worst = tx__worst_now,
 		.context = tx,
 	};
 
 	return volume__ticket_take(tx->volume, &application, out_reservation);
-}
-
-/* Does the ticket cover what counts need? If not, the next one will. */
-static bool
-covers_need(struct tx *tx, const struct share_need *need)
-{
-	struct share_work *work = &tx->work;
-	bool is_covered = need->adds <= work->adds && need->pieces <= work->pieces;
-
-	work->is_copying = need->is_copying;
-	if (need->adds > work->adds)
-		work->adds = need->adds;
-	if (need->pieces > work->pieces)
-		work->pieces = need->pieces;
-	return is_covered;
 }
 
 /*
@@ -834,7 +719,7 @@ try_commit(struct tx *tx)
 	err = prepare_until_ready(tx, &pins, &holds_tickets, &need);
 	if (err == 0) {
 		volume->taken = (struct reservation){ 0 };
-		if (!tx->is_stale && nodes_worst(tx) <= reservation.nodes && covers_need(tx, &need))
+		if (!tx->is_stale && tx__is_covered(tx, &reservation, &need))
 			tx__apply(tx);
 		else
 			err = ERR_MISSING;
@@ -854,19 +739,6 @@ try_commit(struct tx *tx)
 	return err;
 }
 
-/* For the first ticket: what is released is referred to once, in one piece. */
-static void
-guess_need(struct tx *tx)
-{
-	tx->work.adds = adds_of_clones(tx);
-	for (size_t i = 0; i < tx->remains.node_count; i++)
-		tx->work.adds += tx->remains.nodes[i].is_shared;
-	tx->work.pieces = adds_of_clones(tx);
-	if (volume__may_be_shared(tx->volume, 0))
-		tx->work.pieces +=
-			tx->released.count + tx->remains.run_count + tx->remains.node_count;
-}
-
 int
 tx_commit(struct tx *tx)
 {
@@ -878,7 +750,7 @@ tx_commit(struct tx *tx)
 	if (err == 0 && !tx->is_replay)
 		err = tx__encode(tx);
 	if (err == 0) {
-		guess_need(tx);
+		tx__guess_need(tx);
 		do
 			err = try_commit(tx);
 		while (err == ERR_MISSING && !tx->is_stale);

@@ -5,12 +5,13 @@
  * tx_internal: a transaction from the inside, for the files that it passes through, in this order:
  *
  *   tx.c            collect messages: memory of the caller's only; commit, abort
+ *   tx_worst.c      what it takes at the worst: for its ticket
  *   tx_encode.c     its entry of the journal
  *   tx_apply.c      under the exclusive gate, everything prepared: the change happens
  *   tx_replay.c     instead of collecting: a transaction out of an entry of the journal
  */
 
-#include "volume/volume_internal.h"
+#include "volume/ticket_internal.h"
 
 /* Key, value and the cursors of a step lie behind each other in `bytes`. */
 struct message {
@@ -99,6 +100,26 @@ root_key_of(const struct message *message, uint8_t out[static ROOT_KEY_BYTES])
 /* Copies what the views hold. COP_ENOMEM. */
 MUST_CHECK int tx__add_message(struct tx *tx, const struct journal_message *from);
 MUST_CHECK int tx__runs_add(struct runs *runs, struct run run);
+
+/* ---- tx_worst.c */
+
+/* What of the reserve it may use. */
+enum draw tx__draw_of(const struct tx *tx);
+
+/* The trees are open. What the ticket sets aside for a struct tx; the gate is taken for a moment.
+ */
+struct reservation tx__worst_now(void *tx);
+
+/* Changes of counts that clones make, whatever is known. */
+uint64_t tx__adds_of_clones(const struct tx *tx);
+
+/* For the first ticket: what is released is referred to once, in one piece. */
+void tx__guess_need(struct tx *tx);
+
+/* Gate held: does the ticket cover the transaction, with what its counts need? If it is these, the
+ * next one will. */
+bool tx__is_covered(
+	struct tx *tx, const struct reservation *reservation, const struct share_need *need);
 
 /* ---- tx_encode.c */
 
