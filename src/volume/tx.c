@@ -1,21 +1,13 @@
 /*
- * Transactions.
+ * Transactions: collecting messages, and the way of one through its commit.
  *
- *   collect   tx_put, tx_delete, tx_take, ...: memory of the caller's only
- *   ticket    first come, first served: memory and space for the worst case are set aside. Whoever
- *             is at the head of the queue waits for memory, and runs the checkpoint that makes
- *             room, with all others behind
- *   prepare   every node that a message needs is loaded and pinned, with no lock held
- *   tx__apply     under the exclusive gate: look whether all nodes are still there, then change
- * them, and append the transaction, as it was encoded before, to the journal
+ *   collect   tx_put, tx_delete, ...: memory of the caller's only
+ *   ticket    the worst case is set aside (ticket.c)
+ *   prepare   nodes are loaded and pinned, with no lock held (tx_prepare.c)
+ *   apply     under the exclusive gate, where nothing fails or waits (tx_apply.c)
  *
- * Between prepare and tx__apply another transaction may have split a node, so that the path to a
- * key has become a different one; then this one prepares again. After two such times no new tickets
- * are given out until it is through; those that have theirs are few. [Otherwise a small cache
- * livelocks.]
- *
- * Whoever has a ticket never waits for the queue, so the head of the queue may wait for tickets to
- * come back.
+ * If the trees have outgrown the ticket when everything is at hand, it goes back, and a larger one
+ * is taken.
  */
 
 #include "volume/tx_internal.h"
@@ -25,21 +17,7 @@
 
 #include <stdlib.h>
 
-enum {
-	PREPARE_TRIES_FREE = 2, /* before the third holds new tickets back */
-	PATHS_OF_MESSAGE = 2,   /* its key's, and its root record's */
-};
-
 /* ---- Collecting ------------------------------------------------------------------------------ */
-
-/* The name of the tree that a message changes first. */
-static struct tree_name
-changed_name(const struct message *message)
-{
-	const struct tree_name catalog = { .kind = TREE_CATALOG };
-
-	return message->op == MESSAGE_STEP ? catalog : message->name;
-}
 
 int
 tx_begin(struct volume *volume, struct volume_visit *visit, bool emptying, struct tx **out_tx)
@@ -154,26 +132,6 @@ tx_step(struct tx *tx, const struct tx_step *step)
 		message.until = view_of(remains->next.key, remains->next.bytes);
 	err = copy_remains(&tx->remains, remains);
 	return err ? err : tx__add_message(tx, &message);
-}
-
-/* Trees are open: does a tree become another one's that is not empty by then? */
-static bool
-clones_over_content(const struct tx *tx)
-{
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		const struct message *clone = &tx->messages[i];
-		bool is_empty = clone->tree->root.levels == 0;
-
-		if (clone->op != MESSAGE_CLONE || clone->value_bytes > 0)
-			continue;
-		for (uint32_t j = 0; j < i; j++) {
-			if (tx->messages[j].tree == clone->tree)
-				is_empty = tx->messages[j].op == MESSAGE_BURY;
-		}
-		if (!is_empty)
-			return true;
-	}
-	return false;
 }
 
 static int
@@ -460,189 +418,6 @@ tx_give_back(struct tx *tx, struct run run)
 	assert(!"a run that this transaction has taken");
 }
 
-/* ---- Prepare --------------------------------------------------------------------------------- */
-
-static int
-open_message_trees(struct tx *tx)
-{
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		struct message *message = &tx->messages[i];
-		int err = volume_tree_open(tx->volume, changed_name(message), &message->tree);
-
-		if (err == 0 && message->op == MESSAGE_CLONE) {
-			struct tree_name source = message->name;
-
-			source.object = get_be64(message->bytes);
-			err = volume_tree_open(tx->volume, source, &message->source);
-		}
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* The tree whose path to the key of the message changes; NULL: none. */
-static struct tree *
-tree_of_path(struct volume *volume, const struct message *message)
-{
-	if (message->op == MESSAGE_CLONE)
-		return NULL;
-	return message->op == MESSAGE_BURY ? &volume->catalog.tree : message->tree;
-}
-
-/* How often things are referred to that are older than the newest act of sharing. */
-static int
-prepare_shares(struct tx *tx)
-{
-	struct volume *volume = tx->volume;
-	struct share_work *work = &tx->work;
-	int err = 0;
-
-	if (!volume__may_be_shared(volume, 0))
-		return 0;
-	volume__shares_begin(volume, work);
-	for (uint32_t i = 0; err == 0 && i < tx->message_count; i++) {
-		const struct message *message = &tx->messages[i];
-		struct tree *tree = tree_of_path(volume, message);
-
-		if (tree)
-			err = volume__shares_ask_path(volume, work, tree, message_key(message));
-	}
-	for (size_t i = 0; err == 0 && i < tx->released.count; i++)
-		err = volume__shares_ask(volume, work, tx->released.runs[i], tx->released_birth);
-	for (size_t i = 0; err == 0 && i < tx->remains.run_count; i++)
-		err = volume__shares_ask(
-			volume, work, tx->remains.runs[i].run, tx->remains.runs[i].birth);
-	for (size_t i = 0; err == 0 && i < tx->remains.node_count; i++) {
-		const struct tree_pointer *pointer = &tx->remains.nodes[i].pointer;
-		struct run run = { .addr = pointer->addr, .blocks = volume->node_blocks };
-
-		err = volume__shares_ask(volume, work, run, pointer->birth);
-	}
-	return err;
-}
-
-static int
-prepare(struct tx *tx, struct tree_pins *pins)
-{
-	struct volume *volume = tx->volume;
-
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		const struct message *message = &tx->messages[i];
-		struct tree *tree = tree_of_path(volume, message);
-		uint8_t key[ROOT_KEY_BYTES];
-		int err = 0;
-
-		if (tree && message->marks_loss)
-			err = tree_prepare_loss(tree, message_key(message), pins);
-		else if (tree)
-			err = tree_prepare(tree, message_key(message), pins);
-		if (err == 0 && tree_has_root_record(message->tree))
-			err = tree_prepare(&volume->objects.tree, root_key_of(message, key), pins);
-		if (err)
-			return err;
-	}
-	return tree_pins_reserve(pins, PATHS_OF_MESSAGE * (size_t)tx->message_count);
-}
-
-/*
- * Gate exclusive: is everything known that prepare_shares() asks for, of the paths as they are now?
- * *out_need is what the transaction takes.
- */
-static bool
-knows_shares(struct tx *tx, struct share_need *out_need)
-{
-	struct volume *volume = tx->volume;
-	struct share_work *work = &tx->work;
-	struct share_need *need = out_need;
-	bool is_as_seen = true;
-
-	*need = (struct share_need){
-		.adds = tx__adds_of_clones(tx),
-		.pieces = tx__adds_of_clones(tx),
-	};
-	if (!volume__may_be_shared(volume, 0))
-		return true;
-	work->round++;
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		const struct message *message = &tx->messages[i];
-		struct tree *tree = tree_of_path(volume, message);
-
-		if (tree &&
-			!volume__shares_know_path(volume, work, tree, message_key(message), need))
-			return false;
-	}
-	for (size_t i = 0; i < tx->released.count; i++) {
-		if (!volume__shares_know(
-			    volume, work, tx->released.runs[i], tx->released_birth, need))
-			return false;
-	}
-	for (size_t i = 0; i < tx->remains.run_count; i++) {
-		const struct remains_run *run = &tx->remains.runs[i];
-
-		if (!volume__shares_know(volume, work, run->run, run->birth, need))
-			return false;
-	}
-	for (size_t i = 0; i < tx->remains.node_count; i++) {
-		if (!volume__shares_know_node(
-			    volume, work, &tx->remains.nodes[i], need, &is_as_seen))
-			return false;
-		tx->is_stale = tx->is_stale || !is_as_seen;
-	}
-	if (need->is_copying)
-		need->adds += need->last_pieces;
-	return true;
-}
-
-static bool
-is_prepared(struct tx *tx, struct tree_pins *pins)
-{
-	struct volume *volume = tx->volume;
-
-	for (uint32_t i = 0; i < tx->message_count; i++) {
-		const struct message *message = &tx->messages[i];
-		struct tree *tree = tree_of_path(volume, message);
-		uint8_t key[ROOT_KEY_BYTES];
-
-		if (tree && !message->marks_loss &&
-			!tree_is_prepared(tree, message_key(message), pins))
-			return false;
-		if (tree_has_root_record(message->tree) &&
-			!tree_is_prepared(&volume->objects.tree, root_key_of(message, key), pins))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Ends with the gate held exclusively and every node at hand and pinned, or with an error and no
- * gate. *out_holds: new tickets are held back, and the caller lets them go.
- */
-static int
-prepare_until_ready(
-	struct tx *tx, struct tree_pins *pins, bool *out_holds, struct share_need *out_need)
-{
-	struct volume *volume = tx->volume;
-
-	for (int tries = 0;; tries++) {
-		int err;
-
-		if (tries == PREPARE_TRIES_FREE) {
-			volume__tickets_hold(volume);
-			*out_holds = true;
-		}
-		err = prepare(tx, pins);
-		if (err == 0)
-			err = prepare_shares(tx);
-		if (err)
-			return err;
-		gate_enter_exclusive(volume->gate);
-		if (is_prepared(tx, pins) && knows_shares(tx, out_need))
-			return 0;
-		gate_leave_exclusive(volume->gate);
-	}
-}
-
 /* ---- Commit and abort ------------------------------------------------------------------------ */
 
 static void
@@ -696,7 +471,7 @@ take_ticket(struct tx *tx, struct reservation *out_reservation)
 }
 
 /*
- * One go: ticket, prepare, tx__apply. ERR_MISSING: the trees have outgrown the ticket meanwhile,
+ * One go: ticket, prepare, apply. ERR_MISSING: the trees have outgrown the ticket meanwhile,
  * nothing has happened, a new one is needed.
  */
 static int
@@ -716,7 +491,7 @@ try_commit(struct tx *tx)
 	if (err)
 		return err;
 	tree_pins_init(&pins, volume->cache);
-	err = prepare_until_ready(tx, &pins, &holds_tickets, &need);
+	err = tx__prepare(tx, &pins, &holds_tickets, &need);
 	if (err == 0) {
 		volume->taken = (struct reservation){ 0 };
 		if (!tx->is_stale && tx__is_covered(tx, &reservation, &need))
@@ -743,10 +518,10 @@ int
 tx_commit(struct tx *tx)
 {
 	struct volume *volume = tx->volume;
-	int err = open_message_trees(tx);
+	int err = tx__open_trees(tx);
 
-	if (err == 0 && tx->is_replay && clones_over_content(tx))
-		err = fail(COP_EFORMAT, "a clone over content that stays");
+	if (err == 0 && tx->is_replay)
+		err = tx__check_replay(tx);
 	if (err == 0 && !tx->is_replay)
 		err = tx__encode(tx);
 	if (err == 0) {

@@ -6,6 +6,7 @@
  *
  *   tx.c            collect messages: memory of the caller's only; commit, abort
  *   tx_worst.c      what it takes at the worst: for its ticket
+ *   tx_prepare.c    every node that a message needs is loaded and pinned, with no lock held
  *   tx_encode.c     its entry of the journal
  *   tx_apply.c      under the exclusive gate, everything prepared: the change happens
  *   tx_replay.c     instead of collecting: a transaction out of an entry of the journal
@@ -121,6 +122,19 @@ void tx__guess_need(struct tx *tx);
 bool tx__is_covered(
 	struct tx *tx, const struct reservation *reservation, const struct share_need *need);
 
+/* ---- tx_prepare.c */
+
+/* Opens the tree of each message; tx.c releases them. COP_ENOENT, COP_EIO, ... */
+MUST_CHECK int tx__open_trees(struct tx *tx);
+
+/*
+ * Has a ticket. Ends with the gate held exclusively, every node at hand and pinned, and in
+ * *out_need what the counts take; or with an error and no gate. *out_holds: new tickets are held
+ * back, and the caller lets them go.
+ */
+MUST_CHECK int tx__prepare(
+	struct tx *tx, struct tree_pins *pins, bool *out_holds, struct share_need *out_need);
+
 /* ---- tx_encode.c */
 
 /* Makes tx->entry. COP_ENOMEM; COP_ENOSPC: no batch of this volume can hold it. */
@@ -130,5 +144,10 @@ MUST_CHECK int tx__encode(struct tx *tx);
 
 /* Gate exclusive, prepared. Takes tx->entry; what was used of the ticket is in volume->taken. */
 void tx__apply(struct tx *tx);
+
+/* ---- tx_replay.c */
+
+/* The trees are open: what only they can tell of an entry of the journal. COP_EFORMAT. */
+MUST_CHECK int tx__check_replay(const struct tx *tx);
 
 #endif

@@ -177,6 +177,34 @@ replay_messages(struct tx *tx, const struct journal_tx *from, const struct losse
 	return err;
 }
 
+/* Trees are open: does a tree become another one's that is not empty by then? */
+static bool
+clones_over_content(const struct tx *tx)
+{
+	for (uint32_t i = 0; i < tx->message_count; i++) {
+		const struct message *clone = &tx->messages[i];
+		bool is_empty = clone->tree->root.levels == 0;
+
+		if (clone->op != MESSAGE_CLONE || clone->value_bytes > 0)
+			continue;
+		for (uint32_t j = 0; j < i; j++) {
+			if (tx->messages[j].tree == clone->tree)
+				is_empty = tx->messages[j].op == MESSAGE_BURY;
+		}
+		if (!is_empty)
+			return true;
+	}
+	return false;
+}
+
+int
+tx__check_replay(const struct tx *tx)
+{
+	if (clones_over_content(tx))
+		return fail(COP_EFORMAT, "a clone over content that stays");
+	return 0;
+}
+
 /* Not after COP_ENOMEM. */
 static struct tx *
 begin_replay(struct volume *volume, struct volume_visit *visit)
