@@ -5,6 +5,7 @@
  * tx_internal: a transaction from the inside, for the files that it passes through, in this order:
  *
  *   tx.c            collect messages: memory of the caller's only; commit, abort
+ *   tx_blocks.c     and blocks: those it takes and gives up, and what they hold
  *   tx_worst.c      what it takes at the worst: for its ticket
  *   tx_prepare.c    every node that a message needs is loaded and pinned, with no lock held
  *   tx_encode.c     its entry of the journal
@@ -100,7 +101,16 @@ root_key_of(const struct message *message, uint8_t out[static ROOT_KEY_BYTES])
 
 /* Copies what the views hold. COP_ENOMEM. */
 MUST_CHECK int tx__add_message(struct tx *tx, const struct journal_message *from);
+
+/* ---- tx_blocks.c */
+
 MUST_CHECK int tx__runs_add(struct runs *runs, struct run run);
+
+/* What it has taken is free again. */
+void tx__untake_all(struct tx *tx);
+
+/* What was admitted and not taken goes back, to the promise if there is one. */
+void tx__blocks_free(struct tx *tx);
 
 /* ---- tx_worst.c */
 
