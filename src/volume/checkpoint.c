@@ -121,7 +121,7 @@ volume__ensure_standing(struct volume *volume)
 
 	more = reservation_beyond(&want, &volume->standing);
 	less = reservation_beyond(&volume->standing, &want);
-	volume__unreserve(volume, &less, &(struct reservation){ 0 });
+	volume__unreserve(volume, &less, &(struct reservation){ 0 }, NULL);
 	volume->standing = reservation_beyond(&volume->standing, &less);
 	err = volume__reserve(volume, &more, NULL, DRAW_ALL);
 	if (err == 0) {

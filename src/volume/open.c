@@ -591,7 +591,7 @@ volume_close(struct volume *volume)
 	for (size_t i = 0; i < VOLUME_BUCKETS; i++)
 		assert(!volume->trees[i]);
 	if (volume->space)
-		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 });
+		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 }, NULL);
 	volume__closing_fini(&volume->closing);
 	volume__shares_fini(volume);
 	journal_free(volume->journal);

@@ -73,7 +73,7 @@ undo_admission:
 
 void
 volume__unreserve(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken)
+	const struct reservation *taken, struct promise *promise)
 {
 	uint32_t left = reservation->nodes - taken->nodes;
 
@@ -85,7 +85,10 @@ volume__unreserve(struct volume *volume, const struct reservation *reservation,
 	cache_unreserve(volume->cache, 1, reservation->carried - taken->carried);
 	space_unreserve_nodes(volume->space, left);
 	space_unreserve_lists(volume->space, reservation->list_entries - taken->list_entries);
-	space_unadmit(volume->space, reservation->blocks - taken->blocks);
+	if (promise)
+		promise->node_blocks += reservation->blocks - taken->blocks;
+	else
+		space_unadmit(volume->space, reservation->blocks - taken->blocks);
 }
 
 /* ---- Promises -------------------------------------------------------------------------------- */

@@ -41,8 +41,8 @@ uint64_t volume__reservation_bytes(
 MUST_CHECK int volume__reserve(struct volume *volume, const struct reservation *want,
 	struct promise *promise, enum draw draw);
 
-/* Gives back what was not taken of it. */
+/* Gives back what was not taken of it; the blocks to the promise (NULL: there is none). */
 void volume__unreserve(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken);
+	const struct reservation *taken, struct promise *promise);
 
 #endif

@@ -615,7 +615,7 @@ drain_some(struct volume *volume, const struct share_change *changes, size_t cou
 		taken = volume->taken;
 		gate_leave_exclusive(volume->gate);
 	}
-	volume__unreserve(volume, &reservation, &taken);
+	volume__unreserve(volume, &reservation, &taken, NULL);
 
 out:
 	tree_pins_release(&pins);

@@ -228,11 +228,11 @@ ticket_give(struct volume *volume, const struct reservation *reservation)
 
 void
 volume__ticket_return(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken)
+	const struct reservation *taken, struct promise *promise)
 {
 	uint64_t bytes = volume__reservation_bytes(volume, reservation);
 
-	volume__unreserve(volume, reservation, taken);
+	volume__unreserve(volume, reservation, taken, promise);
 	mutex_lock(&volume->state);
 	volume->tickets_returned++;
 	volume->ticket_bytes -= bytes;

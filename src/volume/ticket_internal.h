@@ -36,9 +36,10 @@ struct ticket_application {
 MUST_CHECK int volume__ticket_take(struct volume *volume,
 	const struct ticket_application *application, struct reservation *out_reservation);
 
-/* Gives the ticket back with what was not taken; the room in the journal is its owner's. */
+/* Gives the ticket back with what was not taken: blocks to the promise (NULL: there is none). The
+ * room in the journal is its owner's. */
 void volume__ticket_return(struct volume *volume, const struct reservation *reservation,
-	const struct reservation *taken);
+	const struct reservation *taken, struct promise *promise);
 
 /* Between these no new tickets are given out: whoever is at the head of the queue waits. */
 void volume__tickets_hold(struct volume *volume);

@@ -289,11 +289,7 @@ try_commit(struct tx *tx)
 	tree_pins_release(&pins);
 	if (tx->entry)
 		journal_unadmit(volume->journal, tx->entry->bytes);
-	if (tx->promise) {
-		tx->promise->node_blocks += reservation.blocks - taken.blocks;
-		reservation.blocks = taken.blocks;
-	}
-	volume__ticket_return(volume, &reservation, &taken);
+	volume__ticket_return(volume, &reservation, &taken, tx->promise);
 	return err;
 }
 
