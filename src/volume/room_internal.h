@@ -11,8 +11,7 @@
  *   - What was set aside and not used can be given back, part by part. What was promised stays the
  *     promise's.
  *
- * Locks  None of its own; space and cache have theirs. No lock held, but for the gate shared in
- *        volume__worst(): the rest may read.
+ * Locks  None of its own; space and cache have theirs. No lock held: places for nodes may be read.
  */
 
 #include "volume/volume_internal.h"

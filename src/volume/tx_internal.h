@@ -2,15 +2,23 @@
 #define COPPICE_VOLUME_TX_INTERNAL_H
 
 /*
- * tx_internal: a transaction from the inside, for the files that it passes through, in this order:
+ * tx_internal: a transaction from the inside, for the files that it passes through:
  *
- *   tx.c            collect messages: memory of the caller's only; commit, abort
- *   tx_blocks.c     and blocks: those it takes and gives up, and what they hold
- *   tx_worst.c      what it takes at the worst: for its ticket
- *   tx_prepare.c    every node that a message needs is loaded and pinned, with no lock held
- *   tx_encode.c     its entry of the journal
- *   tx_apply.c      under the exclusive gate, everything prepared: the change happens
- *   tx_replay.c     instead of collecting: a transaction out of an entry of the journal
+ *   tx.c           collects messages; commits, or aborts
+ *   tx_blocks.c    collects blocks: those it takes and gives up, and what they hold
+ *   tx_replay.c    instead of collecting: a transaction out of an entry of the journal
+ *   tx_encode.c    its own entry of the journal
+ *   tx_worst.c     what it takes at the worst, for its ticket (ticket_internal.h)
+ *   tx_prepare.c   every node that it needs is loaded and pinned, with no lock held
+ *   tx_apply.c     under the exclusive gate, everything at hand: the change happens
+ *
+ * Promises
+ *   - Up to tx__apply() nothing has changed that anybody else sees, and everything can be given
+ *     back; from there on nothing fails.
+ *   - What a ticket covers is never exceeded: tx__is_covered() is asked under the gate before.
+ *
+ * Locks  None of its own. A transaction belongs to the thread that made it; while that waits for
+ *        its ticket, who is at the head of the queue may ask tx__worst_now() in its place.
  */
 
 #include "volume/ticket_internal.h"
@@ -45,9 +53,13 @@ struct carried {
 };
 
 struct tx {
+	/* Set when it begins. */
 	struct volume *volume;
 	struct volume_visit *visit;
 	bool emptying;
+	bool is_replay;
+
+	/* Collected before the commit. */
 	bool may_grow;
 	struct promise *promise; /* borrowed; NULL: none */
 	struct message messages[TX_MESSAGES_MAX];
@@ -57,19 +69,20 @@ struct tx {
 	struct runs released;
 	uint64_t released_birth; /* no run of them is older; 0: not known */
 	struct remains remains;  /* of a step */
-	bool is_stale;           /* they are not what they were */
-	struct share_work work;
-	int64_t objects;
-	struct writer data; /* pieces, encoded; owned */
+	struct writer data;      /* pieces, encoded; owned */
 	uint32_t data_count;
 	struct run data_last; /* the last piece, and where it begins */
 	size_t data_last_at;
 	struct carried carried[TX_CARRIED_MAX];
 	uint32_t carried_count;
-	bool is_replay;
-	struct journal_entry *entry; /* owned until it is appended */
+	int64_t objects;
 	void (*applying)(void *context);
 	void *applying_context;
+
+	/* Of the commit. */
+	struct journal_entry *entry; /* owned until it is appended; NULL in a replay */
+	struct share_work work;
+	bool is_stale; /* the remains are not what they were */
 };
 
 static inline struct view
@@ -104,6 +117,7 @@ MUST_CHECK int tx__add_message(struct tx *tx, const struct journal_message *from
 
 /* ---- tx_blocks.c */
 
+/* COP_ENOMEM. */
 MUST_CHECK int tx__runs_add(struct runs *runs, struct run run);
 
 /* What it has taken is free again. */
@@ -117,7 +131,7 @@ void tx__blocks_free(struct tx *tx);
 /* What of the reserve it may use. */
 enum draw tx__draw_of(const struct tx *tx);
 
-/* The trees are open. What the ticket sets aside for a struct tx; the gate is taken for a moment.
+/* The trees are open: what the ticket is to set aside, of a struct tx. Takes the gate for a moment.
  */
 struct reservation tx__worst_now(void *tx);
 
@@ -127,8 +141,8 @@ uint64_t tx__adds_of_clones(const struct tx *tx);
 /* For the first ticket: what is released is referred to once, in one piece. */
 void tx__guess_need(struct tx *tx);
 
-/* Gate held: does the ticket cover the transaction, with what its counts need? If it is these, the
- * next one will. */
+/* Gate held: does the ticket cover it, with what its counts need? If not for these, the next one
+ * will. */
 bool tx__is_covered(
 	struct tx *tx, const struct reservation *reservation, const struct share_need *need);
 

@@ -8,12 +8,11 @@
  *   format.c      init
  *   open.c        finding the superblock, opening, moving a reader on, visits
  *   trees.c       trees by name, and the hooks that nodes come from
- *   queue.c       the queue for tickets
- *   room.c        what is set aside before a change
+ *   room.c        what is set aside before a change; promises (room_internal.h)
  *   reserve.c     how much is kept for those who empty
- *   ticket.c      who may go ahead, and waiting for room
- *   tx.c          transactions: collect, ticket, prepare, apply
- *   tx_replay.c   transactions of the journal, applied again
+ *   queue.c       the queue for tickets
+ *   ticket.c      who may go ahead, and waiting for room (ticket_internal.h)
+ *   tx.c, tx_*.c  transactions, from collecting to applying (tx_internal.h)
  *   shares.c      counts of references: asked for, changed, brought up to date
  *   dismantle.c   what a step of taking a dead tree apart gives up
  *   checkpoint.c  freeze, write, superblock, release
