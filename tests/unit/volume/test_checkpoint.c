@@ -3,6 +3,8 @@
 #include "volume/volume_internal.h"
 #include "world.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -381,6 +383,104 @@ a_lost_allocation_tree_is_told(void **state)
 	world_end(&world);
 }
 
+/* ---- Visits in the way ----------------------------------------------------------------------- */
+
+struct looker {
+	struct volume *volume;
+	pthread_t thread;
+	_Atomic bool stop;
+};
+
+static bool
+is_waited_for(struct volume *volume)
+{
+	bool is;
+
+	mutex_lock(&volume->visit_lock);
+	is = volume->visit_waiters > 0;
+	mutex_unlock(&volume->visit_lock);
+	return is;
+}
+
+/* Leaves its visit when somebody waits for that. */
+static void *
+look_on_while_settling(void *context)
+{
+	struct looker *looker = context;
+	struct volume_visit visit;
+
+	volume_enter(looker->volume, &visit);
+	atomic_store(&looker->stop, true);
+	while (!is_waited_for(looker->volume))
+		sched_yield();
+	volume_leave(looker->volume, &visit);
+	return NULL;
+}
+
+/* False: the looker took more than a second to leave. */
+static bool
+settles_with_a_looker(void)
+{
+	struct world world = { 0 };
+	struct looker looker = { 0 };
+	bool is_settled;
+
+	world_format(&world, 8 << 20, 0);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_put(&world, i, 1, 400), 0);
+	world_settle(&world);
+	looker.volume = world.volume;
+	assert_int_equal(pthread_create(&looker.thread, NULL, look_on_while_settling, &looker), 0);
+	while (!atomic_load(&looker.stop))
+		sched_yield();
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_delete(&world, i), 0);
+	world_settle(&world);
+	is_settled = space_pending_blocks(volume_space(world.volume)) == 0;
+	assert_int_equal(pthread_join(looker.thread, NULL), 0);
+	world_end(&world);
+	return is_settled;
+}
+
+static void
+settling_waits_for_a_visit_that_ends(void **state)
+{
+	enum { TRIES = 20 }; /* on a machine that is very busy */
+	int tries = 0;
+
+	(void)state;
+	while (tries < TRIES && !settles_with_a_looker())
+		tries++;
+	assert_true(tries < TRIES);
+}
+
+/* What a visit may look at is not handed out; settling ends all the same. */
+static void
+settling_ends_though_a_visit_goes_on(void **state)
+{
+	struct world world = { 0 };
+	struct volume_visit other;
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	before = space_free_blocks(volume_space(world.volume));
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_put(&world, i, 1, 400), 0);
+	world_settle(&world);
+	volume_enter(world.volume, &other);
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(world_delete(&world, i), 0);
+	world_settle(&world);
+	assert_true(space_pending_blocks(volume_space(world.volume)) >= 40);
+	assert_true(space_free_blocks(volume_space(world.volume)) < before);
+	volume_leave(world.volume, &other);
+	world_settle(&world);
+	assert_int_equal(space_pending_blocks(volume_space(world.volume)), 0);
+	assert_int_equal(space_free_blocks(volume_space(world.volume)), before);
+	world_end(&world);
+}
+
 int
 main(void)
 {
@@ -394,6 +494,8 @@ main(void)
 		cmocka_unit_test(a_checkpoint_is_two_flushes_and_all_writes_are_its),
 		cmocka_unit_test(room_comes_back_though_the_previous_tree_is_lost),
 		cmocka_unit_test(a_lost_allocation_tree_is_told),
+		cmocka_unit_test(settling_waits_for_a_visit_that_ends),
+		cmocka_unit_test(settling_ends_though_a_visit_goes_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,85 @@
+#include "volume/volume_internal.h"
+#include "world.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+static void
+fills_to_the_brim_and_empties_to_what_it_was(void **state)
+{
+	struct world world = { 0 };
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	before = space_free_blocks(volume_space(world.volume));
+	for (int round = 0; round < 3; round++) {
+		uint32_t count = 0;
+		int err;
+
+		while ((err = world_put(&world, count, (uint8_t)count, 400)) == 0)
+			count++;
+		assert_int_equal(err, COP_ENOSPC);
+		assert_true(count > 5000);
+		for (uint32_t i = 0; i < count; i++) {
+			assert_int_equal(world_get(&world, i), (uint8_t)i);
+			if (world_delete(&world, i) != 0)
+				fail_msg("round %d, %u of %u: %s", round, i, count, err_text());
+		}
+		world_settle(&world);
+		assert_int_equal(space_free_blocks(volume_space(world.volume)), before);
+		space_check(volume_space(world.volume));
+	}
+	world_end(&world);
+}
+
+static struct tree_name
+content_of(uint64_t object)
+{
+	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
+}
+
+/* Trees that grow higher, and the first clone, keep more of what is free. */
+static void
+grows_with_what_emptying_may_touch(void **state)
+{
+	struct world world = { 0 };
+	struct space *space;
+	uint64_t kept;
+	uint64_t more;
+	struct tx *tx;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	space = volume_space(world.volume);
+	kept = space_free_blocks(space) - space_available_blocks(space);
+	for (uint64_t key = 0; key < 500; key++)
+		assert_int_equal(world_put_content(&world, 100, key, 1, 400, true), 0);
+	more = space_free_blocks(space) - space_available_blocks(space);
+	assert_true(more > kept);
+
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	kept = space_free_blocks(space) - space_available_blocks(space);
+	more = volume__reserve_of_first_clone(world.volume);
+	assert_true(more > 0);
+	assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
+	assert_int_equal(tx_clone_tree(tx, content_of(101), 100), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	assert_true(space_free_blocks(space) - space_available_blocks(space) >= kept + more);
+	world_end(&world);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(fills_to_the_brim_and_empties_to_what_it_was),
+		cmocka_unit_test(grows_with_what_emptying_may_touch),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
