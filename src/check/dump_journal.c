@@ -280,7 +280,7 @@ read_batch(struct journal_dump *journal, uint64_t position, struct batch_header 
 	*out_has_header = false;
 	if (err == 0)
 		err = batch_decode_header(
-			journal->buffer, region->uuid, position, region->blocks, out_header);
+			journal->buffer, &region->owner, position, region->blocks, out_header);
 	if (err)
 		return err;
 	*out_has_header = true;
@@ -480,9 +480,7 @@ dump__journal(struct dump *dump)
 
 	if (dump->options.flags & (COP_DUMP_PREVIOUS | COP_DUMP_REPLAY))
 		return fail(COP_EINVAL, "the journal is that of all checkpoints");
-	journal.region.addr = geometry_journal(&dump->geometry);
-	journal.region.blocks = dump->sb.journal_blocks;
-	memcpy(journal.region.uuid, dump->sb.uuid, sizeof journal.region.uuid);
+	journal.region = journal_region_of(&dump->sb, &dump->geometry);
 	journal.buffer = block_buffer_alloc(journal_batch_blocks_max(journal.region.blocks));
 	journal.block = block_buffer_alloc(1);
 	err = journal.buffer && journal.block ? 0 : fail(COP_ENOMEM, "dump");

@@ -23,6 +23,7 @@ show_format(struct dump *dump, const struct superblock *sb)
 	dump__unsigned(dump, "compat", sb->compat);
 	dump__unsigned(dump, "flags", sb->flags);
 	dump__word(dump, "name_seed", sb->name_seed);
+	dump__word(dump, "journal_seed", sb->journal_seed);
 	dump__signed(dump, "created_ns", sb->created_ns);
 }
 

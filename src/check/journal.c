@@ -241,7 +241,7 @@ judge_batch(struct journal_check *journal, const struct journal_batch *batch)
 		journal_read_batch(journal->checker->dev, &journal->region, batch, journal->buffer);
 
 	if (err == 0)
-		err = batch_decode_header(journal->buffer, journal->region.uuid, batch->position,
+		err = batch_decode_header(journal->buffer, &journal->region.owner, batch->position,
 			journal->region.blocks, &header);
 	if (err)
 		return err;
@@ -312,9 +312,7 @@ journal__check(struct checker *checker)
 
 	checker->has_replay = false;
 	judge_superblocks(checker);
-	journal.region.addr = geometry_journal(&checker->geometry);
-	journal.region.blocks = checker->sb.journal_blocks;
-	memcpy(journal.region.uuid, checker->sb.uuid, sizeof journal.region.uuid);
+	journal.region = journal_region_of(&checker->sb, &checker->geometry);
 	journal.buffer = block_buffer_alloc(journal_batch_blocks_max(journal.region.blocks));
 	if (!journal.buffer)
 		return fail(COP_ENOMEM, "check");

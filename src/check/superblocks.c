@@ -120,7 +120,9 @@ previous_is_good(struct checker *checker)
 		previous->node_bytes != sb->node_bytes ||
 		previous->journal_blocks != sb->journal_blocks ||
 		previous->metadata_copies != sb->metadata_copies ||
-		previous->name_seed != sb->name_seed || previous->created_ns != sb->created_ns) {
+		previous->name_seed != sb->name_seed ||
+		previous->journal_seed != sb->journal_seed ||
+		previous->created_ns != sb->created_ns) {
 		field_problem(checker, "the two newest superblocks differ in what never changes");
 		return false;
 	}

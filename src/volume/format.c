@@ -321,6 +321,7 @@ volume_format(struct device *dev, const struct volume_format_options *asked)
 	sb.next_job = 1;
 	sb.journal_sequence = 1;
 	sb.name_seed = rng_nonzero(&format.rng);
+	sb.journal_seed = rng_nonzero(&format.rng);
 	sb.created_ns = now_ns;
 	sb.checkpoint_ns = now_ns;
 	if (options.label)

@@ -308,7 +308,7 @@ begin_batch_locked(struct journal *journal, struct round *round)
 	struct batch_header *header = &round->header;
 
 	*round = (struct round){ 0 };
-	memcpy(header->uuid, journal->options.region.uuid, sizeof header->uuid);
+	header->owner = journal->options.region.owner;
 	header->epoch = journal->options.epoch;
 	header->sequence = journal->end.sequence;
 	header->durable = journal->durable;

@@ -111,7 +111,7 @@ encode_header(const struct batch_header *header, uint8_t *batch)
 	memcpy(batch + AT_MAGIC, magic, sizeof magic);
 	put_le16(batch + AT_VERSION, BATCH_VERSION);
 	put_le16(batch + AT_FLAGS, header->flags);
-	memcpy(batch + AT_UUID, header->uuid, sizeof header->uuid);
+	memcpy(batch + AT_UUID, header->owner.uuid, sizeof header->owner.uuid);
 	put_le64(batch + AT_EPOCH, header->epoch);
 	put_le64(batch + AT_SEQUENCE, header->sequence);
 	put_le64(batch + AT_DURABLE, header->durable);
@@ -126,7 +126,8 @@ encode_header(const struct batch_header *header, uint8_t *batch)
 	put_le64(batch + AT_GENERATION, header->generation);
 	put_le64(batch + AT_WHOLE_CHECKSUM,
 		checksum64(batch + BATCH_HEADER_BYTES, bytes - BATCH_HEADER_BYTES));
-	put_le64(batch + AT_CHECKSUM, checksum64(batch + AT_MAGIC, BATCH_HEADER_BYTES - AT_MAGIC));
+	put_le64(batch + AT_CHECKSUM,
+		hash64(batch + AT_MAGIC, BATCH_HEADER_BYTES - AT_MAGIC, header->owner.seed));
 }
 
 void
@@ -166,16 +167,16 @@ batch_may_begin(const uint8_t block[static COP_BLOCK_BYTES])
 
 /* What an unknown version may mean differently comes after the question for the version. */
 static int
-identity_check(const uint8_t *block, const uint8_t *uuid, uint64_t position)
+identity_check(const uint8_t *block, const struct journal_owner *owner, uint64_t position)
 {
 	if (!batch_may_begin(block))
 		return fail(
 			COP_ECHECKSUM, "no batch at block %" PRIu64 " of the journal", position);
 	if (get_le64(block + AT_CHECKSUM) !=
-		checksum64(block + AT_MAGIC, BATCH_HEADER_BYTES - AT_MAGIC))
+		hash64(block + AT_MAGIC, BATCH_HEADER_BYTES - AT_MAGIC, owner->seed))
 		return fail(COP_ECHECKSUM,
 			"header of the batch at block %" PRIu64 " of the journal", position);
-	if (memcmp(block + AT_UUID, uuid, 16) != 0)
+	if (memcmp(block + AT_UUID, owner->uuid, sizeof owner->uuid) != 0)
 		return fail(COP_ECHECKSUM,
 			"the batch at block %" PRIu64 " of the journal is another volume's",
 			position);
@@ -191,10 +192,11 @@ identity_check(const uint8_t *block, const uint8_t *uuid, uint64_t position)
 }
 
 int
-batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES], const uint8_t uuid[static 16],
+batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES], const struct journal_owner *owner,
 	uint64_t position, uint64_t region_blocks, struct batch_header *out_header)
 {
 	struct batch_header header = {
+		.owner = *owner,
 		.flags = get_le16(block + AT_FLAGS),
 		.epoch = get_le64(block + AT_EPOCH),
 		.sequence = get_le64(block + AT_SEQUENCE),
@@ -210,7 +212,7 @@ batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES], const uint8_t u
 		.generation = get_le64(block + AT_GENERATION),
 	};
 	const char *wrong;
-	int err = identity_check(block, uuid, position);
+	int err = identity_check(block, owner, position);
 
 	if (err)
 		return err;
@@ -232,7 +234,6 @@ batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES], const uint8_t u
 	if (wrong)
 		return fail(COP_EFORMAT, "batch at block %" PRIu64 " of the journal: %s", position,
 			wrong);
-	memcpy(header.uuid, block + AT_UUID, sizeof header.uuid);
 	*out_header = header;
 	return 0;
 }

@@ -7,7 +7,7 @@
  * block. It never crosses the end of the region.
  *
  *   offset  bytes  field
- *        0      8  checksum           of bytes 8 to 191
+ *        0      8  checksum           of bytes 8 to 191, with the seed in the superblock
  *        8      4  magic              "copj"
  *       12      2  version            1
  *       14      2  flags              opening 1, pad 2, mark 4; a pad or mark has no transactions
@@ -92,9 +92,19 @@ enum batch_flags {
 	BATCH_MARK = 1 << 2,    /* is there for its `durable` alone */
 };
 
-struct batch_header {
-	uint16_t flags;
+/*
+ * Whose journal it is. Batches are looked for at every block, and blocks within a batch hold bytes
+ * of users, who may know the UUID. [A file with headers in it is copied into a batch, which a power
+ * cut tears: they say which batches are durable.] Nobody but the superblock tells the seed.
+ */
+struct journal_owner {
 	uint8_t uuid[16];
+	uint64_t seed;
+};
+
+struct batch_header {
+	struct journal_owner owner;
+	uint16_t flags;
 	uint64_t epoch;
 	uint64_t sequence;
 	uint64_t durable;
@@ -138,7 +148,7 @@ bool batch_may_begin(const uint8_t block[static COP_BLOCK_BYTES]);
  * or of an unknown version.
  */
 MUST_CHECK int batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES],
-	const uint8_t uuid[static 16], uint64_t position, uint64_t region_blocks,
+	const struct journal_owner *owner, uint64_t position, uint64_t region_blocks,
 	struct batch_header *out_header);
 
 /* Judges the whole batch, all header->blocks of it: checksum, and that every transaction and

@@ -149,7 +149,7 @@ look_at(struct survey *survey, uint64_t position, uint64_t *out_blocks)
 	if (!batch_may_begin(block))
 		return 0;
 	seen.result =
-		batch_decode_header(block, region->uuid, position, region->blocks, &seen.header);
+		batch_decode_header(block, &region->owner, position, region->blocks, &seen.header);
 	seen.has_header = seen.result == 0;
 	if (seen.has_header && is_unreadable(survey, position, seen.header.blocks))
 		seen.result = COP_EIO;
@@ -214,6 +214,19 @@ seen_at(const struct survey *survey, uint64_t position)
 }
 
 /* ---- The chain ------------------------------------------------------------------------------- */
+
+struct journal_region
+journal_region_of(const struct superblock *sb, const struct geometry *geometry)
+{
+	struct journal_region region = {
+		.addr = geometry_journal(geometry),
+		.blocks = geometry->journal_blocks,
+		.owner.seed = sb->journal_seed,
+	};
+
+	memcpy(region.owner.uuid, sb->uuid, sizeof region.owner.uuid);
+	return region;
+}
 
 struct journal_place
 journal_tail_of(const struct superblock *sb)
@@ -435,7 +448,7 @@ read_batch(struct device *dev, const struct journal_region *region,
 	err = device_read(dev, region->addr + batch->position, buffer, batch->blocks);
 	if (err == 0)
 		err = batch_decode_header(
-			buffer, region->uuid, batch->position, region->blocks, out_header);
+			buffer, &region->owner, batch->position, region->blocks, out_header);
 	if (err)
 		return err;
 	if (out_header->sequence != batch->sequence || out_header->epoch != batch->epoch ||

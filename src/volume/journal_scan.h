@@ -31,8 +31,11 @@
 struct journal_region {
 	uint64_t addr; /* on the device */
 	uint64_t blocks;
-	uint8_t uuid[16];
+	struct journal_owner owner;
 };
+
+struct journal_region journal_region_of(
+	const struct superblock *sb, const struct geometry *geometry);
 
 /*
  * Where a chain begins, or goes on: as a superblock says it. An opening batch that is written there

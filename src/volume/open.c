@@ -13,6 +13,9 @@ enum {
 	VISIT_WAITS_PATIENT = 3000,
 };
 
+/* More than any opening counts up. */
+#define NUMBERS_LEFT (UINT64_C(1) << 48)
+
 static const int64_t visit_wait_ns = 10000000;
 
 /* ---- Finding the superblock ------------------------------------------------------------------ */
@@ -494,6 +497,23 @@ open_newest(struct volume *volume, struct recovery *recovery)
 	return err;
 }
 
+/* Is there room to count on? Nothing counts this far; were it written, it could not be read. */
+static int
+check_numbers(const struct volume *volume, const struct recovery *recovery)
+{
+	uint64_t highest = max_u64(recovery->chain.highest_sequence,
+		max_u64(volume->newest.journal_sequence, volume->newest.next_branch));
+
+	highest = max_u64(highest, atomic_load(&volume->generation));
+	highest = max_u64(highest, atomic_load(&volume->next_object));
+	highest = max_u64(highest, atomic_load(&volume->next_job));
+	if (volume->options.read_only || highest < SUPERBLOCK_NUMBER_MAX - NUMBERS_LEFT)
+		return 0;
+	return fail(COP_EFORMAT,
+		"%s: counts as far as %" PRIu64 ", which nothing does; it can only be read",
+		device_name(volume->dev), highest);
+}
+
 static int
 open_by(struct device *dev, const struct volume_options *options, enum recovery_way way,
 	struct volume **out_volume, bool *out_met_damage)
@@ -530,6 +550,8 @@ open_by(struct device *dev, const struct volume_options *options, enum recovery_
 	err = open_newest(volume, &recovery);
 	if (err == 0)
 		err = volume__recover(volume, &recovery);
+	if (err == 0)
+		err = check_numbers(volume, &recovery);
 	if (err)
 		goto out;
 	gate_enter_exclusive(volume->gate);

@@ -53,7 +53,7 @@ look_behind_tail(struct volume *volume, const struct journal_region *region, boo
 	err = device_read(volume->dev, region->addr + tail.position, block, 1);
 	if (err == 0)
 		err = batch_decode_header(
-			block, region->uuid, tail.position, region->blocks, &header);
+			block, &region->owner, tail.position, region->blocks, &header);
 	*out_follows = err == 0 && !planted(PLANT_CLEAN_MARK_KEPT) &&
 		       (header.flags & BATCH_OPENING) && header.previous_epoch == tail.epoch &&
 		       header.previous_sequence + 1 == tail.sequence;
@@ -93,9 +93,7 @@ volume__recovery_read(struct volume *volume, bool always, struct recovery *out_r
 	err = geometry_init(&geometry, newest->blocks, newest->ag_blocks, newest->journal_blocks);
 	if (err)
 		return err;
-	recovery.region.addr = geometry_journal(&geometry);
-	recovery.region.blocks = newest->journal_blocks;
-	memcpy(recovery.region.uuid, newest->uuid, sizeof recovery.region.uuid);
+	recovery.region = journal_region_of(newest, &geometry);
 	recovery.is_needed = always || !(newest->flags & SUPERBLOCK_CLEAN);
 	if (!recovery.is_needed) {
 		err = look_behind_tail(volume, &recovery.region, &recovery.is_needed);
@@ -150,7 +148,7 @@ visit_batch(struct volume *volume, const struct recovery *recovery, size_t index
 
 	err = journal_read_batch(volume->dev, &recovery->region, batch, buffer);
 	if (err == 0)
-		err = batch_decode_header(buffer, recovery->region.uuid, batch->position,
+		err = batch_decode_header(buffer, &recovery->region.owner, batch->position,
 			recovery->region.blocks, &header);
 	if (err)
 		return err;
@@ -380,7 +378,7 @@ begin_epoch(struct volume *volume, const struct recovery *recovery, uint64_t epo
 		after = chain->last_opening;
 		at.position = chain->batches[chain->count - 1].position;
 	}
-	memcpy(header.uuid, recovery->region.uuid, sizeof header.uuid);
+	header.owner = recovery->region.owner;
 	header.sequence = max_u64(chain->highest_sequence + 1, chain->end.sequence);
 	if (planted(PLANT_EPOCH_NOT_COMPARED))
 		header.sequence = chain->end.sequence;

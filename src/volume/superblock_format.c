@@ -42,6 +42,7 @@ enum {
 	AT_EPOCH = 328,
 	AT_OBJECTS = 336,
 	AT_LABEL = 344,
+	AT_JOURNAL_SEED = 408,
 	AT_CHECKSUM = 504,
 
 	CHECKSUM_XXH3 = 1,
@@ -51,8 +52,8 @@ enum {
 static_assert(AT_CHECKSUM + 8 == SUPERBLOCK_BYTES, "the checksum ends the sector");
 static_assert(AT_CATALOG + ROOT_RECORD_BYTES == AT_SHARES, "roots lie side by side");
 static_assert(AT_ALLOCATION + SPACE_DESCRIPTOR_BYTES == AT_FREE_BLOCKS, "descriptor has its room");
-static_assert(
-	AT_LABEL + COP_LABEL_BYTES_MAX + 1 <= AT_CHECKSUM, "the label ends before the checksum");
+static_assert(AT_LABEL + COP_LABEL_BYTES_MAX + 1 <= AT_JOURNAL_SEED,
+	"the label ends before what follows");
 
 static const uint8_t magic[8] = "coppice";
 
@@ -128,6 +129,7 @@ superblock_encode(const struct superblock *sb, uint8_t out[static SUPERBLOCK_BYT
 	put_le64(out + AT_EPOCH, sb->epoch);
 	put_le64(out + AT_OBJECTS, sb->objects);
 	memcpy(out + AT_LABEL, sb->label, sizeof sb->label);
+	put_le64(out + AT_JOURNAL_SEED, sb->journal_seed);
 	put_le64(out + AT_CHECKSUM, checksum64(out, AT_CHECKSUM));
 }
 
@@ -146,6 +148,7 @@ superblock_encode_parameters(const struct superblock *sb, uint8_t out[static COP
 		.journal_blocks = sb->journal_blocks,
 		.metadata_copies = sb->metadata_copies,
 		.name_seed = sb->name_seed,
+		.journal_seed = sb->journal_seed,
 		.created_ns = sb->created_ns,
 	};
 
@@ -227,6 +230,7 @@ superblock_decode(const uint8_t in[static SUPERBLOCK_BYTES], struct superblock *
 		.next_branch = get_le64(in + AT_NEXT_BRANCH),
 		.next_job = get_le64(in + AT_NEXT_JOB),
 		.name_seed = get_le64(in + AT_NAME_SEED),
+		.journal_seed = get_le64(in + AT_JOURNAL_SEED),
 		.created_ns = (int64_t)get_le64(in + AT_CREATED_NS),
 		.checkpoint_ns = (int64_t)get_le64(in + AT_CHECKPOINT_NS),
 		.journal_tail = get_le64(in + AT_JOURNAL_TAIL),

@@ -42,6 +42,7 @@
  *      328      8  epoch                 that batches before journal_tail have, 0: there are none
  *      336      8  objects               how many objects there are
  *      344     64  label                 filled with zero bytes
+ *      408      8  journal_seed          of the checksums of the journal's headers
  *      504      8  checksum              of bytes 0 to 503
  *
  * A root record is 40 bytes: a pointer (addr, addr2, birth, seal, 8 bytes each), the tree's levels
@@ -93,6 +94,7 @@ struct superblock {
 	uint64_t next_branch;
 	uint64_t next_job;
 	uint64_t name_seed;
+	uint64_t journal_seed;
 	int64_t created_ns;
 	int64_t checkpoint_ns;
 	uint64_t journal_tail;

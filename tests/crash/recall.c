@@ -116,7 +116,7 @@ static struct class class_of_block(struct reading *reading, uint64_t position, u
 		return *place;
 	block = bytes_at(reading, position, 1, &ignored);
 	result = batch_decode_header(
-		block, reading->region.uuid, position, reading->region.blocks, &header);
+		block, &reading->region.owner, position, reading->region.blocks, &header);
 	err_clear();
 	class_add(reading, place,
 		(struct class){
@@ -140,7 +140,7 @@ is_whole(struct reading *reading, uint64_t position, uint32_t blocks)
 
 	if (place->key == key)
 		return place->blocks > 0;
-	whole = batch_decode_header(batch, reading->region.uuid, position, reading->region.blocks,
+	whole = batch_decode_header(batch, &reading->region.owner, position, reading->region.blocks,
 			&header) == 0 &&
 		batch_check(&header, batch) == 0;
 	err_clear();

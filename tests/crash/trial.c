@@ -106,7 +106,7 @@ make_memory(struct trial_base *base)
 {
 	struct superblock newest;
 	struct superblock previous;
-	struct journal_region region = { 0 };
+	struct journal_region region;
 	struct geometry geometry;
 	struct device *dev = NULL;
 	int err = sim_open(base->medium, DEVICE_READ_ONLY, &dev);
@@ -120,9 +120,7 @@ make_memory(struct trial_base *base)
 			&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks);
 	if (err)
 		return err;
-	region.addr = geometry_journal(&geometry);
-	region.blocks = newest.journal_blocks;
-	memcpy(region.uuid, newest.uuid, sizeof region.uuid);
+	region = journal_region_of(&newest, &geometry);
 	base->memory = judge_memory_create(&region);
 	return 0;
 }

@@ -141,9 +141,7 @@ find_chain(struct crashed *crashed)
 	must(sim_open(crashed->medium, DEVICE_READ_ONLY, &dev), "device");
 	must(volume_find_superblock(dev, &sb, &previous), "superblock");
 	must(geometry_init(&geometry, sb.blocks, sb.ag_blocks, sb.journal_blocks), "geometry");
-	crashed->region.addr = geometry_journal(&geometry);
-	crashed->region.blocks = sb.journal_blocks;
-	memcpy(crashed->region.uuid, sb.uuid, sizeof sb.uuid);
+	crashed->region = journal_region_of(&sb, &geometry);
 	newest = (struct journal_place){ sb.journal_tail, sb.journal_sequence, sb.epoch };
 	before = (struct journal_place){ previous.journal_tail, previous.journal_sequence,
 		previous.epoch };

@@ -37,7 +37,7 @@ enum {
 static const struct journal_region region = {
 	.addr = REGION_AT,
 	.blocks = REGION_BLOCKS,
-	.uuid = "fuzz the journal",
+	.owner.uuid = "fuzz the journal",
 };
 
 static struct device *dev;
@@ -74,7 +74,7 @@ set_right(uint64_t position)
 
 	memcpy(batch + AT_MAGIC, "copj", 4);
 	put_le16(batch + AT_VERSION, BATCH_VERSION);
-	memcpy(batch + AT_UUID, region.uuid, sizeof region.uuid);
+	memcpy(batch + AT_UUID, region.owner.uuid, sizeof region.owner.uuid);
 	put_le64(batch + AT_POSITION, position);
 	if (blocks > 0 && blocks <= REGION_BLOCKS - position)
 		put_le64(batch + AT_WHOLE_CHECKSUM,
@@ -168,8 +168,8 @@ use_batch(const struct journal_batch *batch)
 	if (!buffer)
 		abort();
 	assert(journal_read_batch(dev, &region, batch, buffer) == 0);
-	assert(batch_decode_header(buffer, region.uuid, batch->position, REGION_BLOCKS, &header) ==
-		0);
+	assert(batch_decode_header(
+		       buffer, &region.owner, batch->position, REGION_BLOCKS, &header) == 0);
 	r = reader_over(buffer + BATCH_HEADER_BYTES, header.bytes);
 	for (uint32_t i = 0; i < header.transactions; i++) {
 		struct journal_tx tx;
@@ -308,7 +308,7 @@ seed_batch(struct writer *w, struct batch_header *header, uint32_t transactions)
 	static uint8_t batch[8 * BLOCK_BYTES];
 
 	memset(batch, 0, sizeof batch);
-	memcpy(header->uuid, region.uuid, sizeof header->uuid);
+	header->owner = region.owner;
 	header->bytes = 0;
 	header->transactions = transactions;
 	for (uint32_t i = 0; i < transactions; i++)

@@ -294,7 +294,8 @@ fix_batch(struct patching *patching, uint64_t position)
 		err = sim_peek(patching->medium, addr + i, batch + i * BLOCK_BYTES);
 	put_le64(batch + BATCH_WHOLE_CHECKSUM_AT,
 		checksum64(batch + BATCH_HEADER_BYTES, blocks * BLOCK_BYTES - BATCH_HEADER_BYTES));
-	put_le64(batch, checksum64(batch + BATCH_MAGIC_AT, BATCH_HEADER_BYTES - BATCH_MAGIC_AT));
+	put_le64(batch, hash64(batch + BATCH_MAGIC_AT, BATCH_HEADER_BYTES - BATCH_MAGIC_AT,
+				patching->base->superblock.journal_seed));
 	return err ? err : sim_poke(patching->medium, addr, batch);
 }
 

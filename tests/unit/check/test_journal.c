@@ -30,9 +30,7 @@ journal_load(struct world *w, struct journal *journal)
 	world_superblocks(w, &journal->newest, &journal->previous);
 	must(geometry_init(&journal->geometry, journal->newest.blocks, journal->newest.ag_blocks,
 		journal->newest.journal_blocks));
-	journal->region.addr = geometry_journal(&journal->geometry);
-	journal->region.blocks = journal->newest.journal_blocks;
-	memcpy(journal->region.uuid, journal->newest.uuid, sizeof journal->region.uuid);
+	journal->region = journal_region_of(&journal->newest, &journal->geometry);
 	newest = tail_of(&journal->newest);
 	previous = tail_of(&journal->previous);
 	must(sim_open(w->medium, DEVICE_READ_ONLY, &dev));
@@ -120,7 +118,7 @@ batch_take(struct world *w, const struct journal *journal, const struct journal_
 	for (uint32_t i = 0; i < batch->blocks; i++)
 		must(sim_peek(w->medium, block_of(journal, batch) + i,
 			out->bytes + (size_t)i * BLOCK_BYTES));
-	must(batch_decode_header(out->bytes, journal->region.uuid, batch->position,
+	must(batch_decode_header(out->bytes, &journal->region.owner, batch->position,
 		journal->region.blocks, &out->header));
 }
 

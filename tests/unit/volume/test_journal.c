@@ -45,7 +45,9 @@ world_begin_with(struct world *world, uint64_t region_blocks)
 	struct journal_options options = { .epoch = EPOCH, .counters = counters };
 
 	*world = (struct world){
-		.region = { .addr = REGION_AT, .blocks = region_blocks, .uuid = "a test's volume" },
+		.region = { .addr = REGION_AT,
+			.blocks = region_blocks,
+			.owner.uuid = "a test's volume" },
 		.newest = { .sequence = 1 },
 	};
 	assert_int_equal(sim_create(MEDIUM_BLOCKS * BLOCK_BYTES, 5, &world->medium), 0);

@@ -10,12 +10,16 @@
 
 enum { REGION_BLOCKS = 64, BATCH_BYTES_MAX = 8 * COP_BLOCK_BYTES };
 
-static const uint8_t uuid[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+static const struct journal_owner owner = {
+	.uuid = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 },
+	.seed = 0x5eed,
+};
 
 static struct batch_header
 sample_header(void)
 {
 	struct batch_header header = {
+		.owner = owner,
 		.epoch = 0x1122334455667788,
 		.sequence = 0x0102030405060708,
 		.durable = 0x0102030405060706,
@@ -26,7 +30,6 @@ sample_header(void)
 		.generation = 0x0a0b0c0d,
 	};
 
-	memcpy(header.uuid, uuid, sizeof uuid);
 	return header;
 }
 
@@ -137,7 +140,7 @@ encode_sample(uint8_t batch[static BATCH_BYTES_MAX], uint32_t count)
 static int
 decode(const uint8_t *batch, struct batch_header *out_header)
 {
-	int err = batch_decode_header(batch, uuid, 7, REGION_BLOCKS, out_header);
+	int err = batch_decode_header(batch, &owner, 7, REGION_BLOCKS, out_header);
 
 	return err ? err : batch_check(out_header, batch);
 }
@@ -177,7 +180,7 @@ encodes_to_the_documented_bytes(void **state)
 	batch_encode(&header, batch);
 	assert_memory_equal(batch + 8, fields, 112 - 8);
 	assert_memory_equal(batch + 120, rest, sizeof rest);
-	assert_true(get_le64(batch) == checksum64(batch + 8, BATCH_HEADER_BYTES - 8));
+	assert_true(get_le64(batch) == hash64(batch + 8, BATCH_HEADER_BYTES - 8, 0x5eed));
 	assert_true(get_le64(batch + 112) ==
 		    checksum64(batch + BATCH_HEADER_BYTES, sizeof batch - BATCH_HEADER_BYTES));
 }
@@ -192,7 +195,7 @@ gives_back_what_was_encoded(void **state)
 	(void)state;
 	assert_true(in.blocks > 1);
 	assert_int_equal(decode(batch, &out), 0);
-	assert_memory_equal(out.uuid, uuid, sizeof uuid);
+	assert_memory_equal(&out.owner, &owner, sizeof owner);
 	assert_true(out.epoch == in.epoch);
 	assert_true(out.sequence == in.sequence);
 	assert_true(out.durable == in.durable);
@@ -252,21 +255,26 @@ decode_with(size_t at, size_t bytes, uint64_t value)
 	(void)encode_sample(batch, 1);
 	put_le64(field, value);
 	memcpy(batch + at, field, bytes);
-	put_le64(batch, checksum64(batch + 8, BATCH_HEADER_BYTES - 8));
+	put_le64(batch, hash64(batch + 8, BATCH_HEADER_BYTES - 8, owner.seed));
 	return decode(batch, &out);
 }
 
 static void
 refuses_what_is_not_of_this_volume_or_place(void **state)
 {
-	static const uint8_t other[16] = { 1 };
 	static uint8_t batch[BATCH_BYTES_MAX];
+	struct journal_owner other = owner;
 	struct batch_header out;
 
 	(void)state;
 	(void)encode_sample(batch, 1);
-	assert_int_equal(batch_decode_header(batch, other, 7, REGION_BLOCKS, &out), COP_ECHECKSUM);
-	assert_int_equal(batch_decode_header(batch, uuid, 8, REGION_BLOCKS, &out), COP_ECHECKSUM);
+	other.uuid[0] ^= 1;
+	assert_int_equal(batch_decode_header(batch, &other, 7, REGION_BLOCKS, &out), COP_ECHECKSUM);
+	other.uuid[0] ^= 1;
+	assert_int_equal(batch_decode_header(batch, &other, 7, REGION_BLOCKS, &out), 0);
+	other.seed++; /* as somebody makes it who knows the UUID */
+	assert_int_equal(batch_decode_header(batch, &other, 7, REGION_BLOCKS, &out), COP_ECHECKSUM);
+	assert_int_equal(batch_decode_header(batch, &owner, 8, REGION_BLOCKS, &out), COP_ECHECKSUM);
 	assert_int_equal(decode_with(56, 8, 8), COP_ECHECKSUM); /* position */
 	assert_true(batch_may_begin(batch));
 	batch[8] = 'x';
@@ -313,7 +321,7 @@ decode_at(const struct batch_header *header, uint64_t region_blocks)
 	struct batch_header out;
 
 	batch_encode(header, batch);
-	return batch_decode_header(batch, uuid, header->position, region_blocks, &out);
+	return batch_decode_header(batch, &owner, header->position, region_blocks, &out);
 }
 
 static void
@@ -637,7 +645,7 @@ keeps_what_an_opening_batch_is_written_over(void **state)
 	for (size_t i = BATCH_SECTOR_BYTES; i < COP_BLOCK_BYTES; i++)
 		assert_int_equal(block[i], 0x5a);
 	assert_int_equal(
-		batch_decode_header(block, uuid, header.position, REGION_BLOCKS, &found), 0);
+		batch_decode_header(block, &owner, header.position, REGION_BLOCKS, &found), 0);
 	assert_int_equal(batch_check(&found, block), 0);
 	assert_int_equal(found.sequence, header.sequence);
 }

@@ -43,7 +43,8 @@ begin(void **state)
 	assert_int_equal(sim_create((uint64_t)VOLUME_BLOCKS * BLOCK_BYTES, 1, &w.medium), 0);
 	assert_int_equal(sim_open(w.medium, 0, &w.dev), 0);
 	w.region = (struct journal_region){ .addr = REGION_AT, .blocks = REGION_BLOCKS };
-	memset(w.region.uuid, 0xab, sizeof w.region.uuid);
+	memset(w.region.owner.uuid, 0xab, sizeof w.region.owner.uuid);
+	w.region.owner.seed = 0x5eed;
 	w.start = (struct journal_place){ .position = 0, .sequence = 1, .epoch = EPOCH };
 	w.end = w.start;
 	w.data_at = DATA_AT;
@@ -128,6 +129,7 @@ add(struct spec spec)
 {
 	static uint8_t batch[8 * BLOCK_BYTES];
 	struct batch_header header = {
+		.owner = w.region.owner,
 		.flags = spec.flags,
 		.epoch = spec.epoch ? spec.epoch : w.end.epoch,
 		.sequence = spec.sequence ? spec.sequence : w.end.sequence,
@@ -138,7 +140,6 @@ add(struct spec spec)
 		.next_object = spec.next_object,
 	};
 
-	memcpy(header.uuid, w.region.uuid, sizeof header.uuid);
 	if (spec.flags & BATCH_OPENING) {
 		header.epoch = spec.epoch ? spec.epoch : w.end.epoch + 1;
 		header.previous_epoch = w.end.epoch;
@@ -275,6 +276,45 @@ follows_the_chain_and_tells_what_it_holds(void **state)
 		assert_true(journal_place_of(&w.chain, i).position == w.chain.batches[i].position);
 }
 
+/*
+ * [A user writes a block that looks like a header: of this volume, of the place where it will lie,
+ * with a `durable` that nothing has. It lies inside a batch, whose own header is overwritten in the
+ * next lap.]
+ */
+static void
+takes_no_header_that_a_user_has_made(void **state)
+{
+	static uint8_t block[BLOCK_BYTES];
+	struct batch_header forged = {
+		.owner = w.region.owner,
+		.flags = BATCH_MARK,
+		.epoch = 1,
+		.sequence = SUPERBLOCK_NUMBER_MAX,
+		.durable = UINT64_C(1) << 40,
+		.position = 5,
+		.blocks = 1,
+		.generation = SUPERBLOCK_NUMBER_MAX,
+		.next_object = SUPERBLOCK_NUMBER_MAX,
+		.next_job = SUPERBLOCK_NUMBER_MAX,
+	};
+
+	(void)state;
+	add_many(3);
+	forged.owner.seed = 0; /* which nobody tells to a user */
+	batch_encode(&forged, block);
+	poke(REGION_AT + forged.position, block);
+	scan(w.start, nowhere);
+	assert_tail(3);
+	assert_true(w.chain.highest_sequence == 3);
+	assert_true(w.chain.generation == 0);
+
+	forged.owner = w.region.owner;
+	batch_encode(&forged, block);
+	poke(REGION_AT + forged.position, block);
+	scan(w.start, nowhere);
+	assert_true(w.chain.is_damaged);
+}
+
 /* [Torn tail.] Whatever of the last batch is missing, it is left out and nothing is damaged. */
 static void
 leaves_out_a_batch_with_any_sector_missing(void **state)
@@ -400,7 +440,7 @@ leaves_out_other_volumes_and_misdirected_batches(void **state)
 	assert_tail(2);
 	assert_true(w.chain.highest_sequence == 2);
 
-	w.region.uuid[0] ^= 1;
+	w.region.owner.uuid[0] ^= 1;
 	scan(w.start, nowhere);
 	assert_tail(0);
 	assert_true(w.chain.highest_sequence == 0);
@@ -738,7 +778,7 @@ takes_a_link_that_makes_no_sense_for_damage(void **state)
 	position = add((struct spec){ .messages = 1 });
 	assert_int_equal(sim_peek(w.medium, REGION_AT + position, block), 0);
 	put_le32(block + 80, 0);
-	put_le64(block, checksum64(block + 8, BATCH_HEADER_BYTES - 8));
+	put_le64(block, hash64(block + 8, BATCH_HEADER_BYTES - 8, w.region.owner.seed));
 	poke(REGION_AT + position, block);
 	scan(w.start, nowhere);
 	assert_damage(3);
@@ -756,7 +796,7 @@ refuses_the_batch_of_a_later_version(void **state)
 	position = add((struct spec){ .messages = 1 });
 	assert_int_equal(sim_peek(w.medium, REGION_AT + position, block), 0);
 	put_le16(block + 12, BATCH_VERSION + 1);
-	put_le64(block, checksum64(block + 8, BATCH_HEADER_BYTES - 8));
+	put_le64(block, hash64(block + 8, BATCH_HEADER_BYTES - 8, w.region.owner.seed));
 	poke(REGION_AT + position, block);
 	assert_int_equal(try_scan(w.start, nowhere), COP_EUNSUPPORTED);
 }
@@ -1028,6 +1068,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_REGION(finds_nothing_in_an_empty_region),
 		WITH_REGION(follows_the_chain_and_tells_what_it_holds),
+		WITH_REGION(takes_no_header_that_a_user_has_made),
 		WITH_REGION(leaves_out_a_batch_with_any_sector_missing),
 		WITH_REGION(stops_at_what_an_earlier_lap_left),
 		WITH_REGION(stops_at_a_batch_of_an_earlier_opening),

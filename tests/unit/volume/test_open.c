@@ -1,5 +1,6 @@
 #include "base/checksum.h"
 #include "base/clock.h"
+#include "base/num.h"
 #include "support/alloc.h"
 #include "volume/volume_internal.h"
 #include "world.h"
@@ -22,7 +23,9 @@ enum {
 	AT_GENERATION = 56,
 	AT_CHECKSUM_ALGORITHM = 105,
 	AT_NEXT_OBJECT = 248,
+	AT_NEXT_BRANCH = 256,
 	AT_NEXT_JOB = 264,
+	AT_JOURNAL_SEQUENCE = 304,
 	AT_CHECKSUM = 504,
 };
 
@@ -72,6 +75,13 @@ patch_all_places(struct world *world, const struct superblock *sb, uint32_t offs
 {
 	for (uint32_t place = 0; place < SUPERBLOCK_PLACES_MAX; place++)
 		patch(world, addr_of(sb, place, sb->slot), offset, value);
+}
+
+static void
+patch_number(struct world *world, const struct superblock *sb, uint32_t offset, uint64_t value)
+{
+	for (uint32_t i = 0; i < 8; i++)
+		patch_all_places(world, sb, offset + i, (uint8_t)(value >> 8 * i));
 }
 
 /* ---- Copies lost ----------------------------------------------------------------------------- */
@@ -281,6 +291,40 @@ gives_out_no_reserved_number(void **state)
 	assert_int_equal(volume_next_object(world.volume), OBJECT_FIRST);
 	assert_int_equal(volume_next_job(world.volume), 1);
 	world_end(&world);
+}
+
+/* What comes next would be a number that no superblock may have: the one after this opening. */
+static void
+writes_nothing_where_there_is_no_number_left(void **state)
+{
+	static const struct {
+		uint32_t at;
+		uint64_t number;
+	} cases[] = {
+		{ AT_GENERATION, SUPERBLOCK_NUMBER_MAX },
+		{ AT_NEXT_OBJECT, SUPERBLOCK_NUMBER_MAX },
+		{ AT_NEXT_BRANCH, SUPERBLOCK_NUMBER_MAX },
+		{ AT_NEXT_JOB, SUPERBLOCK_NUMBER_MAX - (UINT64_C(1) << 40) },
+		{ AT_JOURNAL_SEQUENCE, SUPERBLOCK_NUMBER_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		struct world world = { 0 };
+		struct superblock newest;
+
+		world_format(&world, 8 << 20, 0);
+		assert_int_equal(world_put(&world, 1, 1, 100), 0);
+		assert_int_equal(volume_checkpoint_clean(world.volume), 0);
+		volume_superblock(world.volume, &newest);
+		world_close(&world);
+		patch_number(&world, &newest, cases[i].at, cases[i].number);
+		assert_int_equal(world_try_open(&world), COP_EFORMAT);
+		world.read_only = true;
+		world_open(&world);
+		assert_int_equal(world_get(&world, 1), 1);
+		world_end(&world);
+	}
 }
 
 /* ---- Damage ---------------------------------------------------------------------------------- */
@@ -674,6 +718,7 @@ main(void)
 		cmocka_unit_test(unknown_ro_compat_features_allow_reading_only),
 		cmocka_unit_test(refuses_generations_that_nobody_can_have_counted),
 		cmocka_unit_test(gives_out_no_reserved_number),
+		cmocka_unit_test(writes_nothing_where_there_is_no_number_left),
 		cmocka_unit_test(refuses_a_truncated_device),
 		cmocka_unit_test(a_damaged_catalog_root_is_repaired_from_its_copy),
 		cmocka_unit_test(a_lost_catalog_is_made_again_from_the_predecessor_and_the_journal),

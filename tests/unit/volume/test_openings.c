@@ -75,10 +75,8 @@ expect_whole_chain(struct world *world)
 	assert_int_equal(
 		geometry_init(&geometry, newest.blocks, newest.ag_blocks, newest.journal_blocks),
 		0);
-	region.addr = geometry_journal(&geometry);
-	region.blocks = newest.journal_blocks;
+	region = journal_region_of(&newest, &geometry);
 	assert_int_equal(region.blocks, JOURNAL_BLOCKS);
-	memcpy(region.uuid, newest.uuid, sizeof region.uuid);
 	from = journal_tail_of(&newest);
 	before = journal_tail_of(&previous);
 	assert_int_equal(journal_scan(world->dev, &region, &from, &before, &chain), 0);

@@ -61,9 +61,7 @@ chain_of(struct world *world, struct journal_region *out_region)
 	assert_int_equal(sim_open(world->medium, DEVICE_READ_ONLY | DEVICE_NO_LOCK, &dev), 0);
 	assert_int_equal(volume_find_superblock(dev, &sb, &previous), 0);
 	assert_int_equal(geometry_init(&geometry, sb.blocks, sb.ag_blocks, sb.journal_blocks), 0);
-	out_region->addr = geometry_journal(&geometry);
-	out_region->blocks = sb.journal_blocks;
-	memcpy(out_region->uuid, sb.uuid, sizeof out_region->uuid);
+	*out_region = journal_region_of(&sb, &geometry);
 	newest = (struct journal_place){ sb.journal_tail, sb.journal_sequence, sb.epoch };
 	if (previous.generation != 0)
 		before = (struct journal_place){ previous.journal_tail, previous.journal_sequence,

@@ -40,6 +40,7 @@ static const struct superblock sample = {
 	.next_branch = 2,
 	.next_job = 3,
 	.name_seed = 0x1122334455667788,
+	.journal_seed = 0x8877665544332211,
 	.created_ns = -5,
 	.checkpoint_ns = 1700000000000000000,
 	.journal_tail = 21,
@@ -75,7 +76,8 @@ encodes_to_the_documented_bytes(void **state)
 	assert_int_equal(get_le64(sector + 200), 9);
 	assert_int_equal(get_le64(sector + 336), 26);
 	assert_string_equal((char *)sector + 344, "a label");
-	assert_int_equal(checksum64(sector, SUPERBLOCK_BYTES), 0xa308da223df811d3);
+	assert_int_equal(get_le64(sector + 408), 0x8877665544332211);
+	assert_int_equal(checksum64(sector, SUPERBLOCK_BYTES), 0x7ed335008300534e);
 }
 
 static void
