@@ -30,7 +30,9 @@ struct search {
 	uint8_t *block;
 	struct superblock seen[SUPERBLOCK_PLACES_MAX * SUPERBLOCK_RING];
 	size_t seen_count;
-	int worst; /* why one was not believed: the most telling error */
+	bool is_unread; /* there is a copy of which nothing is known: the device did not read it */
+	int failed;     /* what ends the search: it could not be asked, for want of memory */
+	int worst;      /* why one was not believed: the most telling error */
 	char worst_text[128];
 };
 
@@ -67,6 +69,10 @@ search_look(struct search *search, uint32_t ag_blocks, uint32_t place, uint32_t 
 	if (addr >= device_blocks(search->dev))
 		return;
 	err = device_read(search->dev, addr, search->block, 1);
+	if (err)
+		search->is_unread = true;
+	if (err == COP_ENOMEM)
+		search->failed = err;
 	if (err == 0)
 		err = superblock_decode(search->block, &sb);
 	if (err == 0 && (sb.place != place || sb.slot != slot ||
@@ -128,9 +134,9 @@ search_failed(const struct search *search)
 	}
 }
 
-int
-volume_find_superblock(
-	struct device *dev, struct superblock *out_newest, struct superblock *out_previous)
+static int
+find_superblocks(struct device *dev, struct superblock *out_newest, struct superblock *out_previous,
+	bool *out_is_unread)
 {
 	struct search search = { .dev = dev };
 	const struct superblock *newest;
@@ -141,6 +147,8 @@ volume_find_superblock(
 		return fail(COP_ENOMEM, "superblock");
 	search_everywhere(&search);
 	free(search.block);
+	if (search.failed)
+		return fail(search.failed, "%s: superblock", device_name(dev));
 	/* A newer coppice that has written one of the ring has changed what the others name. */
 	if (search.seen_count == 0 || search.worst == COP_EUNSUPPORTED)
 		return search_failed(&search);
@@ -158,7 +166,17 @@ volume_find_superblock(
 	err_clear();
 	*out_newest = *newest;
 	*out_previous = previous;
+	*out_is_unread = search.is_unread;
 	return 0;
+}
+
+int
+volume_find_superblock(
+	struct device *dev, struct superblock *out_newest, struct superblock *out_previous)
+{
+	bool ignored;
+
+	return find_superblocks(dev, out_newest, out_previous, &ignored);
 }
 
 int
@@ -279,6 +297,8 @@ adopt_superblock(struct volume *volume, const struct recovery *recovery)
 		return err;
 	/* A half-written generation of before a crash must not share its number with a new one. */
 	space.open_generation = max_u64(recovery->generation, chain->generation) + 2;
+	if (volume->may_have_newer)
+		space.open_generation += 2; /* rewrite_superblock() takes the one below */
 	if (planted(PLANT_GENERATION_REUSED))
 		space.open_generation = sb->generation + 1;
 	/* A reader overwrites nothing, so that it may replay wherever there is room in N. */
@@ -467,7 +487,8 @@ open_newest(struct volume *volume, struct recovery *recovery)
 	for (int tries = 0; tries < NEWER_TRIES; tries++) {
 		struct superblock newest;
 		struct superblock previous;
-		int found = volume_find_superblock(volume->dev, &newest, &previous);
+		int found =
+			find_superblocks(volume->dev, &newest, &previous, &volume->may_have_newer);
 
 		if (found)
 			return found;
@@ -615,6 +636,7 @@ volume_close(struct volume *volume)
 	if (volume->space)
 		volume__unreserve(volume, &volume->standing, &(struct reservation){ 0 }, NULL);
 	volume__closing_fini(&volume->closing);
+	volume__repairs_fini(volume);
 	volume__shares_fini(volume);
 	journal_free(volume->journal);
 	space_free_all(volume->space);

@@ -252,18 +252,34 @@ rewrite_batches(struct rewrite *rewrite, const struct recovery *recovery, size_t
 	return err;
 }
 
-/* The superblock that all of it goes on from may have been forgotten as well. */
+/*
+ * The superblock that all of it goes on from may have been forgotten as well. Where a copy could
+ * not be read, there may be a newer one, of a checkpoint that a power cut ended; so this one gets a
+ * number that is newer still. [It is read the next time, when what it names has been overwritten.]
+ * One that stands in for another, which is damaged, gets its number later: supersede().
+ */
 static int
 rewrite_superblock(struct volume *volume)
 {
+	struct superblock sb = volume->newest;
 	uint8_t *blocks = block_buffer_alloc(SUPERBLOCK_PLACES_MAX);
 	int err;
 
 	if (!blocks)
 		return fail(COP_ENOMEM, "superblock");
-	err = volume__write_superblock(volume->dev, &volume->geometry, &volume->newest, blocks);
+	if (volume->may_have_newer && volume->passed_over.generation == 0) {
+		sb.slot = volume__next_slot(&volume->newest, &volume->previous);
+		sb.generation = atomic_load(&volume->generation) - 1;
+		sb.flags &= ~SUPERBLOCK_CLEAN;
+	}
+	err = volume__write_superblock(volume->dev, &volume->geometry, &sb, blocks);
 	free(blocks);
-	return err;
+	if (err)
+		return err;
+	mutex_lock(&volume->state);
+	volume->newest = sb;
+	mutex_unlock(&volume->state);
+	return 0;
 }
 
 /* What was accepted, though nobody knew it to be durable. */
@@ -620,8 +636,12 @@ replay(struct volume *volume, struct recovery *recovery, const struct journal_pl
 		err = for_each_tx(volume, recovery, &hold);
 	if (err == 0 && !planted(PLANT_CLAIM_LATE))
 		err = for_each_tx(volume, recovery, &claim);
-	if (err == 0)
+	if (err_is_damage(err))
+		recovery->met_damage = true; /* the journal goes on from another checkpoint */
+	if (err == 0) {
+		volume__repairs_begin(volume);
 		err = for_each_tx(volume, recovery, &again);
+	}
 	if (err == 0)
 		err = relieve_memory(volume, NULL);
 	if (err == 0 && volume->left_out > 0)
@@ -666,5 +686,7 @@ volume__recover(struct volume *volume, struct recovery *recovery)
 		err = replay(volume, recovery, &end);
 		atomic_store(&volume->recoveries, 1);
 	}
+	if (err == 0)
+		volume__repairs_begin(volume);
 	return err ? fail_in(err, "recovery") : 0;
 }

@@ -173,20 +173,6 @@ hook_free_node(void *context, const struct tree_pointer *pointer)
 	}
 }
 
-static void
-hook_repair(void *context, uint64_t bad_addr, const uint8_t *good, uint32_t blocks)
-{
-	struct volume *volume = context;
-
-	if (volume->options.read_only)
-		return;
-	/* The reader has its good copy; a repair that fails is tried again by the next reader. */
-	if (device_write(volume->dev, bad_addr, good, blocks) == 0)
-		atomic_fetch_add(&volume->repairs, 1);
-	else
-		err_clear();
-}
-
 const struct tree_hooks volume__hooks = {
 	.enter = hook_enter,
 	.leave = hook_leave,
@@ -197,7 +183,7 @@ const struct tree_hooks volume__hooks = {
 	.may_be_shared = volume__hook_may_be_shared,
 	.lose = volume__hook_lose,
 	.gain = volume__hook_gain,
-	.repair = hook_repair,
+	.repair = volume__hook_repair,
 };
 
 /* ---- Trees by name --------------------------------------------------------------------------- */

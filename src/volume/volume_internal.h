@@ -187,6 +187,7 @@ struct volume {
 	struct superblock newest;
 	struct superblock previous;    /* generation 0: none */
 	struct superblock passed_over; /* was newer than `newest`, and is damaged; 0: none */
+	bool may_have_newer; /* opening: a copy of a superblock could not be read, and may be one */
 
 	/* Of whoever has the turn. */
 	const struct journal_cut *replay_cut; /* of a checkpoint in the middle of a replay */
@@ -219,6 +220,8 @@ struct volume {
 	_Atomic uint64_t nodes_written;
 	_Atomic uint64_t data_blocks; /* told by tx_data() */
 	_Atomic uint64_t repairs;
+	bool may_repair; /* false while the volume is being opened */
+	struct held_repair *held_repairs;
 	_Atomic uint64_t replayed; /* transactions */
 	_Atomic uint64_t left_out; /* messages of them */
 	_Atomic uint64_t recoveries;
@@ -442,5 +445,16 @@ int64_t volume__clock(int64_t (*clock_ns)(void *context), void *context);
  * SUPERBLOCK_PLACES_MAX of them. */
 MUST_CHECK int volume__write_superblock(struct device *dev, const struct geometry *geometry,
 	const struct superblock *sb, uint8_t *blocks);
+
+/* ---- repairs.c */
+
+void volume__hook_repair(void *context, uint64_t bad_addr, const uint8_t *good, uint32_t blocks);
+
+/* Nothing in the journal contradicts the trees: what was held is written, and from now on at once.
+ */
+void volume__repairs_begin(struct volume *volume);
+
+/* Forgets what is still held. */
+void volume__repairs_fini(struct volume *volume);
 
 #endif

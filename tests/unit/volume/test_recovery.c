@@ -351,36 +351,57 @@ batches_that_were_given_up_never_come_back(void **state)
 	world_end(&world);
 }
 
+enum { RUN_BLOCKS = 8 };
+
+/* A transaction with data, near the catalog's root, which changes with every checkpoint. */
+static struct run
+put_data(struct world *world, uint32_t number, uint8_t fill)
+{
+	uint8_t data[RUN_BLOCKS * BLOCK_BYTES];
+	uint64_t checksums[RUN_BLOCKS];
+	struct superblock sb;
+	struct run run;
+	struct tx *tx;
+
+	memset(data, fill, sizeof data);
+	for (uint32_t i = 0; i < RUN_BLOCKS; i++)
+		checksums[i] = checksum64(data, BLOCK_BYTES);
+	volume_superblock(world->volume, &sb);
+	assert_int_equal(tx_begin(world->volume, &world->visit, false, &tx), 0);
+	assert_int_equal(tx_take(tx, SPACE_DATA, sb.catalog.pointer.addr, RUN_BLOCKS, &run), 0);
+	assert_int_equal(device_write(world->dev, run.addr, data, run.blocks), 0);
+	assert_int_equal(tx_data(tx, run.addr, run.blocks, checksums), 0);
+	assert_int_equal(
+		tx_put(tx, world_objects, view_of(&number, sizeof number), view_of("x", 1)), 0);
+	assert_int_equal(tx_commit(tx), 0);
+	return run;
+}
+
+static void
+expect_data(struct world *world, struct run run, uint8_t fill)
+{
+	uint8_t wanted[RUN_BLOCKS * BLOCK_BYTES];
+	uint8_t found[RUN_BLOCKS * BLOCK_BYTES];
+
+	memset(wanted, fill, sizeof wanted);
+	assert_int_equal(device_read(world->dev, run.addr, found, run.blocks), 0);
+	assert_memory_equal(found, wanted, (size_t)run.blocks * BLOCK_BYTES);
+}
+
 /* Step 6: blocks that a later message names are not taken for what is replayed before it. */
 static void
 nothing_lands_on_what_the_journal_names(void **state)
 {
-	enum { RUNS = 20, RUN_BLOCKS = 8 };
-	static uint8_t data[RUN_BLOCKS * BLOCK_BYTES];
-	static uint8_t found[RUN_BLOCKS * BLOCK_BYTES];
-	uint64_t checksums[RUN_BLOCKS];
+	enum { RUNS = 20 };
 	struct world world = { 0 };
 	struct run runs[RUNS];
-	struct superblock sb;
-	struct tx *tx;
 
 	(void)state;
 	world_format(&world, SMALL_BYTES, 0);
-	volume_superblock(world.volume, &sb);
 	for (uint32_t i = 0; i < RUNS; i++) {
-		memset(data, (int)i + 1, sizeof data);
-		for (uint32_t j = 0; j < RUN_BLOCKS; j++)
-			checksums[j] = checksum64(data, BLOCK_BYTES);
 		for (uint32_t j = 0; j < 20; j++)
 			put(&world, 100 * i + j, (uint8_t)i);
-		assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
-		assert_int_equal(
-			tx_take(tx, SPACE_DATA, sb.catalog.pointer.addr, RUN_BLOCKS, &runs[i]), 0);
-		assert_int_equal(device_write(world.dev, runs[i].addr, data, runs[i].blocks), 0);
-		assert_int_equal(tx_data(tx, runs[i].addr, runs[i].blocks, checksums), 0);
-		assert_int_equal(
-			tx_put(tx, world_objects, view_of(&i, sizeof i), view_of("x", 1)), 0);
-		assert_int_equal(tx_commit(tx), 0);
+		runs[i] = put_data(&world, i, (uint8_t)(i + 1));
 	}
 	sync_volume(&world);
 	lose_power(&world);
@@ -389,11 +410,130 @@ nothing_lands_on_what_the_journal_names(void **state)
 	for (uint32_t i = 0; i < 200; i++)
 		put(&world, 5000 + i, 1);
 	assert_int_equal(volume_checkpoint(world.volume), 0);
-	for (uint32_t i = 0; i < RUNS; i++) {
-		memset(data, (int)i + 1, sizeof data);
-		assert_int_equal(device_read(world.dev, runs[i].addr, found, runs[i].blocks), 0);
-		assert_memory_equal(found, data, (size_t)runs[i].blocks * BLOCK_BYTES);
+	for (uint32_t i = 0; i < RUNS; i++)
+		expect_data(&world, runs[i], (uint8_t)(i + 1));
+	world_end(&world);
+}
+
+/* ---- A superblock that comes to light later -------------------------------------------------- */
+
+enum { ENTRIES_BEFORE = 60, RUNS_AFTER = 12 };
+
+/* A power cut ends a checkpoint when one copy of its superblock is on the device. */
+struct unfinished {
+	struct superblock sb;
+	uint64_t addr; /* of that copy */
+	uint8_t block[BLOCK_BYTES];
+};
+
+static void
+leave_unfinished(struct world *world, struct unfinished *out)
+{
+	struct world before = { 0 };
+	struct geometry geometry;
+	uint8_t block[BLOCK_BYTES];
+
+	world_format(world, SMALL_BYTES, 0);
+	for (uint32_t i = 0; i < 4 * ENTRIES_BEFORE; i++) {
+		put(world, i % ENTRIES_BEFORE, (uint8_t)i);
+		if (i % ENTRIES_BEFORE == 0)
+			assert_int_equal(volume_checkpoint(world->volume), 0);
 	}
+	sync_volume(world);
+	assert_int_equal(sim_clone(world->medium, &before.medium), 0);
+	assert_int_equal(volume_checkpoint(world->volume), 0);
+	volume_superblock(world->volume, &out->sb);
+	assert_int_equal(
+		geometry_init(&geometry, out->sb.blocks, out->sb.ag_blocks, out->sb.journal_blocks),
+		0);
+	lose_power(world);
+	out->addr = geometry_superblock(&geometry, 0, out->sb.slot);
+	assert_int_equal(sim_peek(world->medium, out->addr, out->block), 0);
+	for (uint32_t place = 1; place < geometry_superblock_places(&geometry); place++) {
+		uint64_t addr = geometry_superblock(&geometry, place, out->sb.slot);
+
+		assert_int_equal(sim_peek(before.medium, addr, block), 0);
+		assert_int_equal(sim_poke(world->medium, addr, block), 0);
+	}
+	sim_free(before.medium);
+}
+
+static void
+go_on_and_crash(struct world *world, struct run runs[static RUNS_AFTER])
+{
+	for (uint32_t i = 0; i < RUNS_AFTER; i++)
+		runs[i] = put_data(world, 1000 + i, (uint8_t)(i + 1));
+	put(world, 0, 77);
+	sync_volume(world);
+	lose_power(world);
+}
+
+static void
+expect_what_went_on(struct world *world, const struct run runs[static RUNS_AFTER])
+{
+	assert_int_equal(world_get(world, 0), 77);
+	for (uint32_t i = 1; i < ENTRIES_BEFORE; i++)
+		assert_int_equal(world_get(world, i), (int)(3 * ENTRIES_BEFORE + i));
+	for (uint32_t i = 0; i < RUNS_AFTER; i++)
+		expect_data(world, runs[i], (uint8_t)(i + 1));
+	space_check(volume_space(world->volume));
+}
+
+/*
+ * The only copy of the newest superblock cannot be read, once. What is written from then on takes
+ * blocks of its nodes; so it must not be the newest any more when it can be read again.
+ */
+static void
+a_superblock_that_was_not_read_is_outdone(void **state)
+{
+	struct world world = { 0 };
+	struct unfinished unfinished;
+	struct run runs[RUNS_AFTER];
+	struct superblock sb;
+	struct sim_fault fault = { .kind = SIM_FAIL_READ, .call = 1, .blocks = 1 };
+
+	(void)state;
+	leave_unfinished(&world, &unfinished);
+	fault.addr = unfinished.addr;
+	assert_int_equal(sim_add_fault(world.medium, &fault), 0);
+	world_open(&world);
+	assert_int_equal(sim_faults_struck(world.medium), 1);
+	sim_clear_faults(world.medium);
+	volume_superblock(world.volume, &sb);
+	assert_true(sb.generation > unfinished.sb.generation);
+	assert_true(sb.previous_generation < unfinished.sb.generation);
+	go_on_and_crash(&world, runs);
+	for (int again = 0; again < 2; again++) {
+		world_open(&world);
+		expect_what_went_on(&world, runs);
+		lose_power(&world);
+	}
+	world_open(&world);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	expect_what_went_on(&world, runs);
+	world_end(&world);
+}
+
+/* Should it become the newest after all, what it says of space contradicts the journal. */
+static void
+a_superblock_that_the_journal_contradicts_is_passed_over(void **state)
+{
+	struct world world = { 0 };
+	struct unfinished unfinished;
+	struct run runs[RUNS_AFTER];
+	static const uint8_t nothing[BLOCK_BYTES];
+
+	(void)state;
+	leave_unfinished(&world, &unfinished);
+	assert_int_equal(sim_poke(world.medium, unfinished.addr, nothing), 0);
+	world_open(&world);
+	go_on_and_crash(&world, runs);
+	assert_int_equal(sim_poke(world.medium, unfinished.addr, unfinished.block), 0);
+	world_open(&world);
+	expect_what_went_on(&world, runs);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	world_reopen(&world);
+	expect_what_went_on(&world, runs);
 	world_end(&world);
 }
 
@@ -857,6 +997,8 @@ main(void)
 		cmocka_unit_test(openings_that_hold_nothing_take_no_room),
 		cmocka_unit_test(batches_that_were_given_up_never_come_back),
 		cmocka_unit_test(nothing_lands_on_what_the_journal_names),
+		cmocka_unit_test(a_superblock_that_was_not_read_is_outdone),
+		cmocka_unit_test(a_superblock_that_the_journal_contradicts_is_passed_over),
 		cmocka_unit_test(replays_each_message_after_a_crash_at_each),
 		cmocka_unit_test(falls_back_when_that_loses_nothing),
 		cmocka_unit_test(damage_under_what_was_durable_asks_before_it_writes),
