@@ -497,6 +497,7 @@ meet_branch_name(struct catalog *catalog, struct view key, struct view value)
 static void
 meet_job(struct walker *walker, struct view key, struct view value)
 {
+	uint64_t number = key.bytes == CATALOG_KEY_BYTES ? get_be64(key.data + 1) : 0;
 	struct job job;
 
 	if (job_decode(value, &job) != 0) {
@@ -505,15 +506,14 @@ meet_job(struct walker *walker, struct view key, struct view value)
 		note_loss(walker); /* whatever tree it names */
 		return;
 	}
-	if (key.bytes != CATALOG_KEY_BYTES || get_be64(key.data + 1) == 0 ||
-		get_be64(key.data + 1) >= walker->sb->next_job)
+	if (number == 0 || number >= walker->sb->next_job)
 		catalog__problem(walker, job.object, "a job with a number that was never given");
 	if (job.branch != BRANCH_MAIN || job.object >= walker->sb->next_object)
 		catalog__problem(walker, job.object, "a job of an object that was never there");
 	if (job.program == JOB_DISMANTLE)
 		walk_dead_tree(walker, &job);
 	else if (!walker->is_previous)
-		tallies__trim_job(walker->checker, job.object);
+		tallies__trim_job(walker->checker, job.object, number);
 }
 
 static bool

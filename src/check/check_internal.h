@@ -67,6 +67,7 @@ struct sharing {
 /* What is known of one object number of the window. */
 struct tally {
 	uint64_t sum;       /* hashes of the names that lead here, less those of back references */
+	uint64_t trim_sum;  /* numbers of jobs that trim it, and of the one that the record names */
 	uint32_t names;     /* entries that lead here */
 	uint32_t backs;     /* back references */
 	uint32_t links;     /* by the record */
@@ -355,7 +356,7 @@ void tallies__back(struct checker *checker, uint64_t id, uint64_t parent, struct
 void tallies__record(struct checker *checker, uint64_t id, const struct record *record);
 void tallies__damaged(struct checker *checker, uint64_t id);
 void tallies__orphan(struct checker *checker, uint64_t id);
-void tallies__trim_job(struct checker *checker, uint64_t id);
+void tallies__trim_job(struct checker *checker, uint64_t id, uint64_t number);
 void tallies__judge(struct checker *checker);
 
 /* ---- ancestors.c ----------------------------------------------------------------------------- */

@@ -158,6 +158,23 @@ show_times(struct dump *dump, const struct record *record)
 	dump__signed(dump, "accessed_ns", record->accessed_ns);
 }
 
+static void
+show_trims(struct dump *dump, const struct record *record)
+{
+	struct trims trims;
+
+	record_trims(record, &trims);
+	dump__unsigned(dump, "trim_job", record->trim_job);
+	dump__array(dump, "trims");
+	for (size_t i = 0; i < trims.count && !dump->err; i++) {
+		dump__object(dump, NULL);
+		dump__unsigned(dump, "first", trims.list[i].first);
+		dump__unsigned(dump, "end", trims.list[i].end);
+		dump__end(dump);
+	}
+	dump__end(dump);
+}
+
 void
 dump__record(struct dump *dump, struct view value)
 {
@@ -184,10 +201,8 @@ dump__record(struct dump *dump, struct view value)
 	dump__unsigned(dump, "device", record.device);
 	dump__id(dump, "owner", record.owner);
 	show_times(dump, &record);
-	if (record.trim_end > 0) {
-		dump__unsigned(dump, "trim_first", record.trim_first);
-		dump__unsigned(dump, "trim_end", record.trim_end);
-	}
+	if (record.trim_job != 0)
+		show_trims(dump, &record);
 	if (record.form == COP_FORM_EXTENTS)
 		show_listed_extents(dump, record.content);
 	else if (record.form == COP_FORM_INLINE && record.kind == COP_DIRECTORY)

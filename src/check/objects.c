@@ -26,8 +26,7 @@ struct gathered {
 	uint32_t links;
 	uint64_t length;
 	uint64_t allocated_blocks;
-	uint64_t trim_first;
-	uint64_t trim_end;
+	struct trims trims;
 	uint64_t content_blocks; /* found */
 	uint64_t entries;        /* found */
 	uint64_t directories;    /* among them */
@@ -178,8 +177,8 @@ add_content(struct walker *walker, const struct extent *extent)
 {
 	struct gathered *object = walker->gathered;
 	uint64_t end = extent->first + extent->blocks;
-	bool touches_trim = extent->first < object->trim_end && end > object->trim_first;
-	bool is_trimmed = extent->first >= object->trim_first && end <= object->trim_end;
+	const struct trim_range *trim = trims_find(&object->trims, extent->first, end);
+	bool is_trimmed = trim && trim->first <= extent->first && trim->end >= end;
 	/* What is being freed is no content: where that ends says nothing of its bytes. */
 	struct extent_place place = {
 		.object = object->id,
@@ -190,8 +189,8 @@ add_content(struct walker *walker, const struct extent *extent)
 
 	if (extent->first < object->next_block)
 		problem(walker, "extents overlap");
-	if (touches_trim && !is_trimmed)
-		problem(walker, "an extent across the border of the range that is being freed");
+	if (trim && !is_trimmed)
+		problem(walker, "an extent across the border of a range that is being freed");
 	if (!is_trimmed && !(extent->flags & EXTENT_UNWRITTEN) &&
 		end > div_up(object->length, BLOCK_BYTES) && !object->is_past_end) {
 		problem(walker, "data past the end of the content");
@@ -309,8 +308,6 @@ wrong_with_kind(const struct record *record)
 	if (record->kind == COP_SYMLINK && record->form == COP_FORM_INLINE &&
 		memchr(record->content.data, 0, record->content.bytes))
 		return "a symlink with a zero byte in its target";
-	if (record->kind != COP_FILE && record->trim_end != 0)
-		return "a range that is being freed of what is no file";
 	return NULL;
 }
 
@@ -386,8 +383,7 @@ meet_record(struct walker *walker, struct view key, struct view value)
 	object->links = record.links;
 	object->length = record.length;
 	object->allocated_blocks = record.allocated_blocks;
-	object->trim_first = record.trim_first;
-	object->trim_end = record.trim_end;
+	record_trims(&record, &object->trims);
 	if (!walker->is_previous) {
 		judge_record(walker, &record);
 		tallies__record(checker, object->id, &record);

@@ -189,8 +189,9 @@ tallies__record(struct checker *checker, uint64_t id, const struct record *recor
 		return;
 	tally->kind = (uint8_t)record->kind;
 	tally->links = record->links;
-	if (record->trim_end != 0)
+	if (record->trim_job != 0)
 		tally->flags |= TALLY_TRIMMING;
+	tally->trim_sum ^= record->trim_job;
 	if (record->name.bytes > 0)
 		tallies__back(checker, id, record->parent, record->name);
 }
@@ -214,12 +215,15 @@ tallies__orphan(struct checker *checker, uint64_t id)
 }
 
 void
-tallies__trim_job(struct checker *checker, uint64_t id)
+tallies__trim_job(struct checker *checker, uint64_t id, uint64_t number)
 {
 	struct tally *tally = tally_of(checker, id);
 
-	if (tally && tally->trim_jobs < UINT8_MAX)
+	if (!tally)
+		return;
+	if (tally->trim_jobs < UINT8_MAX)
 		tally->trim_jobs++;
+	tally->trim_sum ^= number;
 }
 
 /* ---- Judging --------------------------------------------------------------------------------- */
@@ -302,6 +306,10 @@ judge_trimming(struct checker *checker, uint64_t id, const struct tally *tally)
 		report__problem(checker, &finding,
 			"a job frees content of object %" PRIu64 ", which %s", id,
 			is_trimming ? "another one does as well" : "knows nothing of it");
+	if (is_trimming && tally->trim_jobs == 1 && tally->trim_sum != 0)
+		report__problem(checker, &finding,
+			"object %" PRIu64 " names another job than the one that frees its content",
+			id);
 	if (is_trimming && tally->trim_jobs == 0 && checker->losses.objects == 0)
 		report__problem(checker, &finding,
 			"object %" PRIu64 " has a range that is being freed, and no job does so",

@@ -59,6 +59,17 @@ share_content(struct edit *edit, struct cop_object *source, const struct record 
 	}
 }
 
+/* What a job still frees of the source, another one frees of the target. */
+static int
+copy_trims(struct edit *edit, const struct record *record)
+{
+	edit->next.trim_job = 0;
+	if (record->trim_job == 0)
+		return 0;
+	edit->next.trim_job = volume_next_job(edit->op->volume->volume);
+	return job_put_trim(edit->tx, edit->object, edit->next.trim_job);
+}
+
 static int
 clone_commit(struct edit *edit, struct cop_object *source, const struct record *record)
 {
@@ -70,12 +81,12 @@ clone_commit(struct edit *edit, struct cop_object *source, const struct record *
 	edit->next.length = record->length;
 	edit->next.allocated_blocks = record->allocated_blocks;
 	edit->next.content = record->content;
-	edit->next.trim_first = 0;
-	edit->next.trim_end = 0;
 	err = tx_begin(edit->op->volume->volume, &edit->op->visit, false, &edit->tx);
 	if (err)
 		return err;
 	err = release_old(edit, &job);
+	if (err == 0)
+		err = copy_trims(edit, record);
 	if (err == 0)
 		err = share_content(edit, source, record);
 	if (err == 0)
@@ -84,19 +95,9 @@ clone_commit(struct edit *edit, struct cop_object *source, const struct record *
 		err = edit_commit(edit);
 	if (err == 0 && job != 0)
 		job_leave(edit->op, NULL, job);
+	if (err == 0 && edit->next.trim_job != 0)
+		job_leave(edit->op, target, edit->next.trim_job);
 	return err;
-}
-
-/* What a job still frees of the source would be content again in the clone: it goes first. */
-static int
-load_source(struct operation *op, struct cop_object *source, struct loaded *out)
-{
-	int err = record_load(source, out);
-
-	if (err || out->record.trim_end == 0)
-		return err;
-	err = trim_until(op, source, 0, CONTENT_BLOCKS_MAX);
-	return err ? err : record_load(source, out);
 }
 
 static int
@@ -107,9 +108,7 @@ clone_at_turn(struct operation *op, struct cop_object *source, struct cop_object
 	int err = edit_init(&edit, op, target);
 
 	if (err == 0)
-		err = load_source(op, source, &loaded);
-	if (err == 0 && edit.now.record.trim_end != 0)
-		err = edit_free_all_trimmed(&edit);
+		err = record_load(source, &loaded);
 	if (err == 0)
 		err = clone_commit(&edit, source, &loaded.record);
 	edit_fini(&edit);

@@ -71,11 +71,11 @@ MUST_CHECK int edit_init(struct edit *edit, struct operation *op, struct cop_obj
 void edit_fini(struct edit *edit);
 
 /*
- * Frees what a job was to free of [first, end), so that it can be written: as much as it has in
- * between, in steps. `now` and `next` begin anew where there was any.
+ * Frees what a job was to free: of [first, end), so that it can be written; or the shortest range,
+ * so that the record can name another one. `now` and `next` begin anew where there was any.
  */
 MUST_CHECK int edit_free_trimmed(struct edit *edit);
-MUST_CHECK int edit_free_all_trimmed(struct edit *edit);
+MUST_CHECK int edit_free_shortest(struct edit *edit);
 
 /* Blocks of patch memory, zeroed, as one more patch. */
 MUST_CHECK int edit_add_memory(

@@ -133,11 +133,11 @@ gather_borders(struct edit *edit, const struct cut_blocks *blocks)
 }
 
 /* One transaction: edges zeroed, and all of the map in between; or nothing of it, which is left to
- * `job`, unless that is 0, with the range that the record may name already. */
+ * the job of `next`, if `trims` tell what that one frees. */
 static int
-cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *blocks, uint64_t job)
+cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *blocks,
+	const struct trims *trims)
 {
-	const struct record *now = &edit->now.record;
 	int err = 0;
 
 	if (blocks->has_head && block_is_written(edit, edit->first))
@@ -154,12 +154,9 @@ cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *bl
 	err = edit_write(edit);
 	if (err == 0 && edit->puts.count > edit->old.count)
 		tx_may_grow(edit->tx);
-	if (err == 0 && job != 0) {
-		edit->next.trim_first = now->trim_end == 0
-						? blocks->whole_first
-						: min_u64(now->trim_first, blocks->whole_first);
-		edit->next.trim_end = max_u64(now->trim_end, blocks->whole_end);
-		err = job_put_trim(edit->tx, edit->object, job);
+	if (err == 0 && trims) {
+		edit->next.content = trims_encode(trims, edit->content);
+		err = job_put_trim(edit->tx, edit->object, edit->next.trim_job);
 	}
 	if (err == 0)
 		err = edit_put(edit);
@@ -171,22 +168,24 @@ cut_commit(struct edit *edit, const struct cut *cut, const struct cut_blocks *bl
 static int
 cut_in_steps(struct edit *edit, const struct cut *cut, const struct cut_blocks *blocks)
 {
-	const struct record *now = &edit->now.record;
+	struct trims trims;
 	uint64_t job;
 	int err = 0;
 
-	/* A record names one range. One that this one touches grows; another is freed first. */
-	if (now->trim_end != 0 &&
-		(blocks->whole_first > now->trim_end || blocks->whole_end < now->trim_first)) {
-		err = edit_free_all_trimmed(edit);
-		edit->next.length = cut->length;
+	record_trims(&edit->now.record, &trims);
+	while (err == 0 && !trims_add(&trims, blocks->whole_first, blocks->whole_end)) {
+		err = edit_free_shortest(edit);
+		record_trims(&edit->now.record, &trims);
 	}
 	if (err == 0)
-		err = job_number_for(edit->object, now, &job);
+		err = job_number_for(edit->object, &edit->now.record, &job);
 	if (err == 0)
 		err = gather_borders(edit, blocks);
-	if (err == 0)
-		err = cut_commit(edit, cut, blocks, job);
+	if (err)
+		return err;
+	edit->next.length = cut->length;
+	edit->next.trim_job = job;
+	err = cut_commit(edit, cut, blocks, &trims);
 	if (err == 0)
 		job_leave(edit->op, edit->object, job);
 	return err;
@@ -210,7 +209,7 @@ cut_extents(struct edit *edit, const struct cut *cut)
 		return err;
 	if (edit->now.record.form == COP_FORM_TREE && (more || !cut->one_step))
 		return cut_in_steps(edit, cut, &blocks);
-	return cut_commit(edit, cut, &blocks, 0);
+	return cut_commit(edit, cut, &blocks, NULL);
 }
 
 /*
@@ -248,8 +247,7 @@ cut_to_inline(struct edit *edit, const struct cut *cut)
 	edit->next.length = cut->length;
 	edit->next.content = view_of(edit->content, cut->length);
 	edit->next.allocated_blocks = 0;
-	edit->next.trim_first = 0;
-	edit->next.trim_end = 0;
+	edit->next.trim_job = 0;
 
 	err = edit_begin(edit);
 	if (err)
@@ -281,7 +279,7 @@ content_shrink(struct operation *op, struct cop_object *object)
 	bool more;
 	int err = edit_init(&edit, op, object);
 
-	if (err || edit.now.record.form != COP_FORM_TREE || edit.now.record.trim_end != 0)
+	if (err || edit.now.record.form != COP_FORM_TREE || edit.now.record.trim_job != 0)
 		goto out;
 	err = content_gather(object, &edit.now.record, &gather, &edit.old, &more);
 	if (err || more || !extents_fit_record(&edit.old, op->volume->content_max))

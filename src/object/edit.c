@@ -91,12 +91,13 @@ edit_init(struct edit *edit, struct operation *op, struct cop_object *object)
 int
 edit_free_trimmed(struct edit *edit)
 {
-	const struct record *record = &edit->now.record;
+	struct trims trims;
 	int err;
 
-	if (edit->first >= record->trim_end || edit->end <= record->trim_first)
+	record_trims(&edit->now.record, &trims);
+	if (!trims_find(&trims, edit->first, edit->end))
 		return 0;
-	err = trim_until(edit->op, edit->object, edit->first, edit->end);
+	err = trim_between(edit->op, edit->object, edit->first, edit->end);
 	return err ? err : load_record(edit);
 }
 
@@ -116,9 +117,9 @@ edit_fini(struct edit *edit)
 }
 
 int
-edit_free_all_trimmed(struct edit *edit)
+edit_free_shortest(struct edit *edit)
 {
-	int err = trim_until(edit->op, edit->object, 0, CONTENT_BLOCKS_MAX);
+	int err = trim_shortest(edit->op, edit->object);
 
 	return err ? err : load_record(edit);
 }

@@ -6,15 +6,15 @@
  *
  *   offset  bytes  field
  *        0      1  version       1
- *        1      1  program       1: dismantle a dead tree, 2: free a range of an object
+ *        1      1  program       1: dismantle a dead tree, 2: free ranges of an object
  *        2      1  tree_kind     dismantle: of the dead tree, a content tree today; else 0
  *        3      5  zero
  *        8      8  branch
- *       16      8  object        whose tree it was, or whose range it is
+ *       16      8  object        whose tree it was, or whose ranges they are
  *       24     40  root          dismantle: root record of the dead tree; else zero
  *       64         cursor        dismantle: where the next step begins, 0 to 512 bytes; else none
  *
- * The range that program 2 frees stands in the record of the object, as trim_first and trim_end.
+ * The ranges that program 2 frees stand in the record of the object, which names the job.
  */
 
 #include "base/bytes.h"

@@ -3,15 +3,17 @@
  *
  *   dismantle   a dead content tree is walked leaf by leaf; each step releases what the leaf's
  *               extents hold and the nodes that are finished with, and moves the cursor on
- *   trim        a range of an object's content, which its record declares a hole, is freed extent
- *               by extent; the last step takes the range out of the record
+ *   trim        ranges of an object's content, which its record declares holes, are freed extent
+ *               by extent; each step takes what it has freed out of the record. An object has one
+ *               such job, its record the number
  *
  * The record of a job lies in the catalog, and each step changes it, or ends it, in the transaction
  * that does the step's work. So after a crash a job goes on where it was. Whoever causes a job
  * leaves it to the background thread, or to cop_poll(), cop_settle() and those who find no space;
  * only where the volume lives on its reserve it is run at once, so that jobs never pile up there.
- * A claim keeps others away from a job that somebody runs. The job that trims an object is also run
- * by changes of the object that cannot wait, at their turn: so it is looked up again at the turn.
+ * A claim keeps others away from a job that somebody runs. Changes of the object may free what is
+ * in their way, end the job that trims it, or make another one of it: so it is looked up again at
+ * the object's turn.
  */
 
 #include "object/job_format.h"
@@ -120,15 +122,30 @@ load_job(struct cop_volume *volume, uint64_t number, struct job *out_job)
 }
 
 int
+job_is_trim(const struct cop_object *object, uint64_t number, bool *out_is_trim)
+{
+	struct job job = { .program = JOB_DISMANTLE };
+	int err = load_job(object->volume, number, &job);
+
+	if (err == COP_ENOENT) {
+		err_clear();
+		err = 0;
+	}
+	if (err == 0)
+		*out_is_trim = job.program == JOB_TRIM && job.object == object->id;
+	return err;
+}
+
+int
 job_number_for(struct cop_object *object, const struct record *record, uint64_t *out_number)
 {
-	uint64_t number = 0;
+	bool is_trim = false;
 	int err = 0;
 
-	if (record->trim_end != 0)
-		err = job_find_trim(object->volume, object->id, &number);
+	if (record->trim_job != 0)
+		err = job_is_trim(object, record->trim_job, &is_trim);
 	if (err == 0)
-		*out_number = number != 0 ? number : volume_next_job(object->volume->volume);
+		*out_number = is_trim ? record->trim_job : volume_next_job(object->volume->volume);
 	return err;
 }
 
@@ -250,10 +267,8 @@ run_dismantle(struct operation *op, uint64_t number)
 
 struct finder {
 	uint64_t number;
-	uint64_t object; /* 0: any */
 	struct job job;
 	bool is_found;
-	uint64_t count;
 };
 
 static bool
@@ -274,33 +289,25 @@ find_job_entry(void *context, struct view key, struct view value)
 		err_clear(); /* check reports it */
 		return true;
 	}
-	if (finder->object != 0 && (job.program != JOB_TRIM || job.object != finder->object))
-		return true;
 	finder->number = get_be64(key.data + 1);
 	finder->job = job;
 	finder->is_found = true;
 	return false;
 }
 
-/* The first job at or after `from`; of an object, its trimming. */
+/* The first job at or after `from`. */
 static int
-find_job(struct cop_volume *volume, uint64_t from, uint64_t object, struct finder *finder)
+find_next_job(struct cop_volume *volume, uint64_t from, struct finder *finder)
 {
 	uint8_t key[CATALOG_KEY_BYTES];
+	struct operation op;
+	int err;
 
-	*finder = (struct finder){ .object = object };
-	return tree_scan(
+	*finder = (struct finder){ .is_found = false };
+	operation_begin(&op, volume);
+	err = tree_scan(
 		volume->catalog, catalog_key(key, CATALOG_JOB, from), 0, find_job_entry, finder);
-}
-
-int
-job_find_trim(struct cop_volume *volume, uint64_t object, uint64_t *out_number)
-{
-	struct finder finder;
-	int err = find_job(volume, 0, object, &finder);
-
-	if (err == 0)
-		*out_number = finder.is_found ? finder.number : 0;
+	operation_end(&op);
 	return err;
 }
 
@@ -321,12 +328,23 @@ count_job_entry(void *context, struct view key, struct view value)
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
+/* Frees the record of the object ranges, and does it know that this job does so? */
+static int
+is_trimmed_by(struct cop_object *object, uint64_t number, bool *out_is_trimmed)
+{
+	struct loaded loaded;
+	int err = record_load(object, &loaded);
+
+	if (err == 0)
+		*out_is_trimmed = loaded.record.trim_job == number;
+	return err;
+}
+
 /* At the object's turn (NULL: it is gone): is the job still what was found? */
 static int
-run_trim_at_turn(struct operation *op, struct cop_object *object, uint64_t number, bool whole)
+run_trim_at_turn(struct operation *op, struct cop_object *object, uint64_t number)
 {
-	size_t max = TRIM_EXTENTS_MAX;
-	bool done = false;
+	bool is_trimmed = false;
 	struct job job;
 	int err = load_job(op->volume, number, &job);
 
@@ -334,21 +352,20 @@ run_trim_at_turn(struct operation *op, struct cop_object *object, uint64_t numbe
 		err_clear(); /* a change of the object has ended it, or made it another one */
 		return 0;
 	}
+	if (err == 0 && object)
+		err = is_trimmed_by(object, number, &is_trimmed);
 	if (err)
 		return err;
-	if (!object)
+	if (!is_trimmed)
 		return trim_end(op, number);
-	do
-		err = trim_step(op, object, number, &max, &done);
-	while (err == 0 && whole && !done);
-	if (err == 0 && done)
-		content_shrink(op, object);
+	err = trim_step(op, object);
+	if (err == 0)
+		content_shrink(op, object); /* which it may be, after the last step */
 	return err;
 }
 
-/* One step of a job that is claimed, or all of it. */
 static int
-run_trim(struct cop_volume *volume, const struct finder *finder, bool whole)
+run_trim(struct cop_volume *volume, const struct finder *finder)
 {
 	struct cop_object *object = NULL;
 	struct operation op;
@@ -362,29 +379,27 @@ run_trim(struct cop_volume *volume, const struct finder *finder, bool whole)
 	err_clear();
 	err = change_begin(&op, volume, &object, object ? 1 : 0);
 	if (err == 0) {
-		err = run_trim_at_turn(&op, object, finder->number, whole);
+		err = run_trim_at_turn(&op, object, finder->number);
 		change_end(&op);
 	}
 	cop_release(object);
 	return err;
 }
 
+/* One step of a job that is claimed. Between two of them changes of the object have their turn. */
 static int
-run_job(struct cop_volume *volume, const struct finder *finder, bool whole)
+run_step(struct cop_volume *volume, const struct finder *finder)
 {
 	struct operation op;
 	bool done;
 	int err;
 
 	if (finder->job.program == JOB_TRIM)
-		return run_trim(volume, finder, whole);
+		return run_trim(volume, finder);
 	err = change_begin(&op, volume, NULL, 0);
 	if (err)
 		return err;
-	if (whole)
-		err = run_dismantle(&op, finder->number);
-	else
-		err = dismantle_step(&op, finder->number, &done);
+	err = dismantle_step(&op, finder->number, &done);
 	change_end(&op);
 	return err;
 }
@@ -402,22 +417,10 @@ job_leave(struct operation *op, struct cop_object *trimmed, uint64_t number)
 	}
 	if (!claim_try(volume, number, &claim))
 		return;
-	err = trimmed ? trim_run(op, trimmed, number) : run_dismantle(op, number);
+	err = trimmed ? trim_run(op, trimmed) : run_dismantle(op, number);
 	unclaim(volume, &claim);
 	if (err)
 		err_clear(); /* what caused the job has happened; the job stays */
-}
-
-static int
-find_next_job(struct cop_volume *volume, uint64_t from, struct finder *finder)
-{
-	struct operation op;
-	int err;
-
-	operation_begin(&op, volume);
-	err = find_job(volume, from, 0, finder);
-	operation_end(&op);
-	return err;
 }
 
 bool
@@ -434,11 +437,10 @@ jobs_run_all(struct cop_volume *volume)
 		if (err || !finder.is_found)
 			break;
 		claim_wait(volume, finder.number, &claim);
-		err = run_job(volume, &finder, true);
+		err = run_step(volume, &finder);
 		unclaim(volume, &claim);
 		has_run = true;
-		/* What fails stays for the next time; else it is gone, or has become another one.
-		 */
+		/* What fails stays for the next time. */
 		from = finder.number + (err ? 1 : 0);
 		if (err)
 			err_clear();
@@ -465,7 +467,7 @@ jobs_run_step(struct cop_volume *volume, bool *out_has_run)
 		from = finder.number + 1;
 		if (!claim_try(volume, finder.number, &claim))
 			continue;
-		err = run_job(volume, &finder, false);
+		err = run_step(volume, &finder);
 		unclaim(volume, &claim);
 		has_run = err == 0;
 	}

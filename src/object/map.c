@@ -8,16 +8,21 @@ struct collector {
 	const struct gather *gather;
 	const struct record *record;
 	struct extents *extents;
-	uint64_t next; /* first block that the next extent may begin at */
+	struct trims trims; /* what is being freed and not asked for */
+	uint64_t next;      /* first block that the next extent may begin at */
+	uint64_t skip_to;   /* the end of what is being freed, which comes next; 0: it does not */
 	bool more;
-	bool skips; /* what is being freed is next: to its end */
 	int err;
 };
 
-static bool
-is_being_freed(const struct record *record, const struct extent *extent)
+/* NULL: it is content. */
+static const struct trim_range *
+range_of(const struct collector *collector, const struct extent *extent)
 {
-	return extent->first >= record->trim_first && extent_last(extent) < record->trim_end;
+	uint64_t end = extent_last(extent) + 1;
+	const struct trim_range *range = trims_find(&collector->trims, extent->first, end);
+
+	return range && range->first <= extent->first && range->end >= end ? range : NULL;
 }
 
 /* False: enough. */
@@ -25,6 +30,7 @@ static bool
 collect(struct collector *collector, const struct extent *extent)
 {
 	const struct gather *gather = collector->gather;
+	const struct trim_range *freed;
 
 	if (extent->first < collector->next) {
 		collector->err =
@@ -36,9 +42,10 @@ collect(struct collector *collector, const struct extent *extent)
 	collector->next = extent_last(extent) + 1;
 	if (extent_last(extent) < gather->first)
 		return true;
-	if (!gather->unmasked && is_being_freed(collector->record, extent)) {
-		collector->skips = collector->record->form == COP_FORM_TREE;
-		return !collector->skips;
+	freed = range_of(collector, extent);
+	if (freed) {
+		collector->skip_to = freed->end;
+		return false;
 	}
 	if (collector->extents->count == gather->max) {
 		collector->more = true;
@@ -90,14 +97,14 @@ gather_from_tree(struct cop_object *object, struct collector *collector)
 		return err;
 	for (;;) {
 		extent_key(first, key);
-		collector->skips = false;
+		collector->skip_to = 0;
 		err = tree_scan(tree, view_of(key, sizeof key), 0, collect_entry, collector);
 		if (err == 0)
 			err = collector->err;
-		if (err || !collector->skips)
+		if (err || collector->skip_to == 0 || collector->skip_to >= gather->end)
 			break;
 		/* What is being freed can be long: do not read through it. */
-		first = collector->record->trim_end;
+		first = collector->skip_to;
 	}
 	return err ? object_fail_in(err, object) : 0;
 }
@@ -115,6 +122,8 @@ content_gather(struct cop_object *object, const struct record *record, const str
 	int err = 0;
 
 	assert(gather->max > 0);
+	if (!gather->unmasked)
+		record_trims(record, &collector.trims);
 	if (record->form == COP_FORM_EXTENTS)
 		err = gather_from_record(object, &collector);
 	else if (record->form == COP_FORM_TREE)

@@ -28,9 +28,9 @@
  *   - An object stays whole while a handle to it is held; the last release of one without links
  *     frees it.
  *   - A change moves the version of its objects (object/cached.h) in the hold of the gate in which
- *it is applied.
- *   - Blocks [trim_first, trim_end) of a record count as a hole; no block in them is written before
- *     they are freed.
+ *     it is applied.
+ *   - The ranges that a record lists as being freed count as holes; a block of them is written only
+ *     when what lies there is freed, and the range no longer says so.
  *   - Bytes on the device past the end of the content, inside its last block, are zero.
  *
  * Locks  LOCK_HANDLES (cop_volume.lock): the table of handles, the queues, what is claimed. It is

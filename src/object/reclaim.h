@@ -56,37 +56,41 @@ MUST_CHECK int job_number_for(
 /* Adds the job record that takes the content tree of an object apart: two messages. */
 MUST_CHECK int job_put_dismantle(struct tx *tx, const struct cop_object *object, uint64_t number);
 
-/* Adds the job record that frees the range which the record of the object names: one message. */
+/* Adds the job record that frees the ranges which the record of the object names: one message. */
 MUST_CHECK int job_put_trim(struct tx *tx, const struct cop_object *object, uint64_t number);
 
 /* Ends a job: one message. */
 MUST_CHECK int job_delete(struct tx *tx, uint64_t number);
 
-/* The job that frees a range of this object; 0: there is none. */
-MUST_CHECK int job_find_trim(struct cop_volume *volume, uint64_t object, uint64_t *out_number);
+/* Is this the job that frees ranges of the object? After a loss its record may say so, and lie. */
+MUST_CHECK int job_is_trim(const struct cop_object *object, uint64_t number, bool *out_is_trim);
 
 /*
  * The transaction that made this job is committed: somebody shall run it. `trimmed` is the object
- * whose range it frees, one of the operation's; NULL: it takes a tree apart. Runs it at once when
+ * whose ranges it frees, one of the operation's; NULL: it takes a tree apart. Runs it at once when
  * the volume has nothing but its reserve left.
  */
 void job_leave(struct operation *op, struct cop_object *trimmed, uint64_t number);
 
 /*
- * Frees the range that the record names, and ends job `number` (0: there is none); the object is
- * one of the operation's. trim_until() looks the number up and goes no further than to free all of
- * blocks [first, end).
+ * Of the ranges that the record of an object names, which is one of the operation's:
+ *
+ *   trim_step      frees TRIM_EXTENTS_MAX extents at most; does nothing where there is no range
+ *   trim_run       frees all
+ *   trim_between   frees blocks [first, end), so that they can be written: in one step for each
+ *                  TRIM_EXTENTS_MAX extents there, unless the list is full or there is no room
+ *   trim_shortest  frees one, and so makes a place in the list
+ *
+ * Who frees the last one ends the job.
  */
-MUST_CHECK int trim_run(struct operation *op, struct cop_object *object, uint64_t number);
-MUST_CHECK int trim_until(
-	struct operation *op, struct cop_object *object, uint64_t first, uint64_t end);
-
-/* One step: `*max` extents at most, which goes down when there is no room for so many. */
 enum { TRIM_EXTENTS_MAX = 48 };
-MUST_CHECK int trim_step(struct operation *op, struct cop_object *object, uint64_t number,
-	size_t *max, bool *out_done);
+MUST_CHECK int trim_step(struct operation *op, struct cop_object *object);
+MUST_CHECK int trim_run(struct operation *op, struct cop_object *object);
+MUST_CHECK int trim_between(
+	struct operation *op, struct cop_object *object, uint64_t first, uint64_t end);
+MUST_CHECK int trim_shortest(struct operation *op, struct cop_object *object);
 
-/* The range is free already, or the object gone: only the record of the job is left. */
+/* The object is gone, or knows nothing of the job: only its record is left. */
 MUST_CHECK int trim_end(struct operation *op, uint64_t number);
 
 /* A tree of so little content that the record can hold it goes there. It may stay as well. */

@@ -26,12 +26,11 @@ enum {
 	AT_ACCESSED_NS = 80,
 	AT_OWNER = 88,
 	AT_PARENT = 96,
-	AT_TRIM_FIRST = 104,
-	AT_TRIM_END = 112,
-	AT_CAPABILITY_BYTES = 120,
-	AT_XATTR_BYTES = 122,
-	AT_CONTENT_BYTES = 124,
-	AT_ZERO = 126,
+	AT_TRIM_JOB = 104,
+	AT_CAPABILITY_BYTES = 112,
+	AT_XATTR_BYTES = 114,
+	AT_CONTENT_BYTES = 116,
+	AT_ZERO = 118,
 };
 
 uint32_t
@@ -59,6 +58,22 @@ name_is_good(struct view name)
 }
 
 static const char *
+what_is_wrong_with_trims(const struct record *record)
+{
+	struct trims trims;
+
+	if ((record->trim_job != 0) != (record->content.bytes > 0))
+		return "a job and the ranges that it frees contradict each other";
+	if (record->content.bytes > 0 && record->kind != COP_FILE)
+		return "ranges that are being freed of what is no file";
+	if (trims_decode(record->content, &trims) != 0) {
+		err_clear();
+		return "ranges that are being freed make no sense";
+	}
+	return NULL;
+}
+
+static const char *
 what_is_wrong_with_content(const struct record *record)
 {
 	bool is_bytes = record->kind == COP_FILE || record->kind == COP_SYMLINK;
@@ -79,7 +94,7 @@ what_is_wrong_with_content(const struct record *record)
 	case COP_FORM_TREE:
 		if (!is_bytes && record->kind != COP_DIRECTORY)
 			return "content of a special file";
-		return record->content.bytes == 0 ? NULL : "inline content beside a tree";
+		return what_is_wrong_with_trims(record);
 	}
 	return "unknown form";
 }
@@ -94,8 +109,8 @@ what_is_wrong(const struct record *record)
 		return "mode";
 	if (record->kind != COP_DIRECTORY && record->length > COP_FILE_BYTES_MAX)
 		return "longer than the largest file";
-	if (record->trim_first > record->trim_end || record->trim_end > CONTENT_BLOCKS_MAX)
-		return "range that is being freed";
+	if (record->trim_job != 0 && record->form != COP_FORM_TREE)
+		return "a job that frees ranges of no tree";
 	if (!name_is_good(record->name))
 		return "primary name";
 	return what_is_wrong_with_content(record);
@@ -130,8 +145,7 @@ record_encode(const struct record *record, struct writer *w)
 	put_le64(fixed + AT_ACCESSED_NS, (uint64_t)record->accessed_ns);
 	put_le64(fixed + AT_OWNER, record->owner);
 	put_le64(fixed + AT_PARENT, record->parent);
-	put_le64(fixed + AT_TRIM_FIRST, record->trim_first);
-	put_le64(fixed + AT_TRIM_END, record->trim_end);
+	put_le64(fixed + AT_TRIM_JOB, record->trim_job);
 	put_le16(fixed + AT_CAPABILITY_BYTES, (uint16_t)record->capabilities.bytes);
 	put_le16(fixed + AT_XATTR_BYTES, (uint16_t)record->xattrs.bytes);
 	put_le16(fixed + AT_CONTENT_BYTES, (uint16_t)record->content.bytes);
@@ -183,8 +197,7 @@ record_decode(struct view value, struct record *out_record)
 		.accessed_ns = (int64_t)get_le64(fixed + AT_ACCESSED_NS),
 		.owner = get_le64(fixed + AT_OWNER),
 		.parent = get_le64(fixed + AT_PARENT),
-		.trim_first = get_le64(fixed + AT_TRIM_FIRST),
-		.trim_end = get_le64(fixed + AT_TRIM_END),
+		.trim_job = get_le64(fixed + AT_TRIM_JOB),
 	};
 	record.name = read_view(&r, fixed[AT_NAME_BYTES]);
 	record.capabilities = read_view(&r, get_le16(fixed + AT_CAPABILITY_BYTES));
@@ -202,6 +215,14 @@ record_decode(struct view value, struct record *out_record)
 		return fail(COP_EFORMAT, "object record: %s", wrong);
 	*out_record = record;
 	return 0;
+}
+
+void
+record_trims(const struct record *record, struct trims *out_trims)
+{
+	out_trims->count = 0;
+	if (record->trim_job != 0 && trims_decode(record->content, out_trims) != 0)
+		assert(false); /* it was judged with the record */
 }
 
 int

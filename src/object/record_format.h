@@ -24,26 +24,27 @@
  *       80      8  accessed_ns
  *       88      8  owner             application object, 0: none
  *       96      8  parent            primary parent, 0: none
- *      104      8  trim_first        blocks [trim_first, trim_end) of content are being freed by a
- *      112      8  trim_end          job and count as a hole; 0 and 0: none
- *      120      2  capability_bytes  0 today
- *      122      2  xattr_bytes       0 today
- *      124      2  content_bytes
- *      126      2  zero
- *      128         name, capabilities, xattrs, content, one after the other
+ *      104      8  trim_job          job that frees ranges of the content, 0: none
+ *      112      2  capability_bytes  0 today
+ *      114      2  xattr_bytes       0 today
+ *      116      2  content_bytes
+ *      118      2  zero
+ *      120         name, capabilities, xattrs, content, one after the other
  *
  * Content is, by form: inline the bytes, or the entries of a directory; extents a sequence of them
- * in ascending order (extent_format.h); a tree or none nothing.
+ * in ascending order (extent_format.h); a tree the ranges that its job frees (trims_format.h); none
+ * nothing.
  */
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "object/trims_format.h"
 
 #include <stdint.h>
 
 enum {
 	RECORD_VERSION = 1,
-	RECORD_FIXED_BYTES = 128,
+	RECORD_FIXED_BYTES = 120,
 	RECORD_CONTENT_MAX = 8192, /* of any volume: an eighth of the largest node */
 	RECORD_BYTES_MAX = 16384,  /* a quarter of it */
 };
@@ -67,8 +68,7 @@ struct record {
 	int64_t accessed_ns;
 	uint64_t owner;
 	uint64_t parent;
-	uint64_t trim_first;
-	uint64_t trim_end;
+	uint64_t trim_job;
 	struct view name;
 	struct view capabilities;
 	struct view xattrs;
@@ -89,6 +89,9 @@ void record_encode(const struct record *record, struct writer *w);
  * not looked at: record_extents_check() does that.
  */
 MUST_CHECK int record_decode(struct view value, struct record *out_record);
+
+/* The ranges of its content that are being freed. */
+void record_trims(const struct record *record, struct trims *out_trims);
 
 /* Do the extents in the content decode, ascend and not overlap? COP_EFORMAT. */
 MUST_CHECK int record_extents_check(const struct record *record);

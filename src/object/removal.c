@@ -96,7 +96,7 @@ put_content_removal(
 	if (record->form != COP_FORM_TREE)
 		return 0;
 	err = tree_levels(object, &levels);
-	if (err || (levels == 0 && record->trim_end == 0))
+	if (err || (levels == 0 && record->trim_job == 0))
 		return err;
 	err = job_number_for(object, record, out_job);
 	return err ? err : job_put_dismantle(tx, object, *out_job);

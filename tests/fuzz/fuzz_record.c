@@ -15,6 +15,24 @@
 
 enum input_kind { INPUT_RECORD, INPUT_ENTRY, INPUT_JOB, INPUT_BLOB, INPUT_SHARE, INPUT_KINDS };
 
+/* Whatever is added or removed, the list stays one that makes sense. */
+static void
+try_trims(const struct record *record)
+{
+	uint8_t again[TRIMS_BYTES_MAX];
+	struct trims trims;
+	uint64_t first = record->length % CONTENT_BLOCKS_MAX;
+	uint64_t end = first + 1 + record->owner % (CONTENT_BLOCKS_MAX - first);
+
+	record_trims(record, &trims);
+	if (trims_add(&trims, first, end))
+		assert(trims_find(&trims, first, end)->end >= end);
+	assert(trims_decode(trims_encode(&trims, again), &trims) == 0);
+	if (trims_remove(&trims, first, end))
+		assert(!trims_find(&trims, first, end));
+	assert(trims_decode(trims_encode(&trims, again), &trims) == 0);
+}
+
 static void
 try_record(struct view value)
 {
@@ -26,6 +44,8 @@ try_record(struct view value)
 		return;
 	record_encode(&record, &w);
 	assert(view_equal(view_of(again, w.at), value));
+	if (record.form == COP_FORM_TREE)
+		try_trims(&record);
 	if (record.form == COP_FORM_EXTENTS)
 		(void)!record_extents_check(&record); /* whatever it says, it returns */
 }
@@ -146,6 +166,7 @@ seed_extent(uint32_t number)
 static void
 seed_record(uint32_t number, struct writer *w)
 {
+	const struct trims trims = { .count = 2, .list = { { 1, 9 }, { 20, CONTENT_BLOCKS_MAX } } };
 	uint8_t content[1000] = { 0 };
 	struct writer extents = writer_over(content, sizeof content);
 	struct record record = {
@@ -167,6 +188,11 @@ seed_record(uint32_t number, struct writer *w)
 			extent_encode_listed(&extent, &extents);
 		}
 		record.content.bytes = extents.at;
+	}
+	if (number == 4) {
+		record.form = COP_FORM_TREE;
+		record.trim_job = 3;
+		record.content = trims_encode(&trims, content);
 	}
 	record_encode(&record, w);
 }

@@ -69,13 +69,6 @@ cut_short(struct record *record)
 }
 
 static void
-trims_across_an_extent(struct record *record)
-{
-	record->trim_first = 1;
-	record->trim_end = 2;
-}
-
-static void
 finds_records_that_contradict_themselves(void **state)
 {
 	(void)state;
@@ -95,12 +88,19 @@ static void
 finds_an_extent_that_is_half_freed(void **state)
 {
 	struct world *w = world_open();
+	const struct trims trims = { .count = 1, .list = { { 1, 2 } } };
+	uint8_t listed[TRIMS_BYTES_MAX];
 	struct loaded_record loaded;
-	uint64_t id = world_id(w, "pieces");
+	struct cop_object *file;
+	uint64_t id = world_id(w, "small");
 
 	(void)state;
+	must(cop_get(w->root, id, &file));
+	must(cop_preallocate(file, 0, 4 << 20, false)); /* full extents, more than a record holds */
+	cop_release(file);
 	world_get_record(w, id, &loaded);
-	trims_across_an_extent(&loaded.record);
+	loaded.record.trim_job = 1;
+	loaded.record.content = trims_encode(&trims, listed);
 	world_put_record(w, id, &loaded.record);
 	world_close(w);
 	world_check(w);
@@ -118,15 +118,17 @@ expects_no_zeros_behind_the_end_in_what_is_being_freed(void **state)
 	struct world *w = world_open();
 	uint64_t id = world_id(w, "comb");
 	const struct job job = { .program = JOB_TRIM, .branch = BRANCH_MAIN, .object = id };
+	const struct trims trims = { .count = 1, .list = { { 21, CONTENT_BLOCKS_MAX } } };
+	uint8_t listed[TRIMS_BYTES_MAX];
 	struct loaded_record loaded;
 
 	(void)state;
 	world_get_record(w, id, &loaded);
 	loaded.record.length = 40 * BLOCK_BYTES + 100;
-	loaded.record.trim_first = 21;
-	loaded.record.trim_end = CONTENT_BLOCKS_MAX;
+	loaded.record.trim_job = volume_next_job(open_volume_below(w->volume));
+	loaded.record.content = trims_encode(&trims, listed);
 	world_put_record(w, id, &loaded.record);
-	world_put_job(w, volume_next_job(open_volume_below(w->volume)), &job);
+	world_put_job(w, loaded.record.trim_job, &job);
 	world_close(w);
 	world_expect_none(w);
 	world_free(w);

@@ -227,16 +227,19 @@ static void
 compares_jobs_and_ranges(void **state)
 {
 	struct world *w = world_open();
+	const struct trims trims = { .count = 1, .list = { { 20, 40 } } };
+	uint8_t listed[TRIMS_BYTES_MAX];
 	struct loaded_record loaded;
 	uint64_t comb = world_id(w, "comb");
 	uint64_t small = world_id(w, "small");
+	uint64_t number = new_job(w);
 
 	(void)state;
 	world_get_record(w, comb, &loaded);
-	loaded.record.trim_first = 20;
-	loaded.record.trim_end = 40;
+	loaded.record.trim_job = number;
+	loaded.record.content = trims_encode(&trims, listed);
 	world_put_record(w, comb, &loaded.record);
-	put_trim_job(w, new_job(w), comb);
+	put_trim_job(w, number, comb);
 	world_close(w);
 	world_expect_none(w);
 	world_free(w);
@@ -245,6 +248,14 @@ compares_jobs_and_ranges(void **state)
 	world_put_record(w, comb, &loaded.record);
 	world_close(w);
 	world_expect_one(w, COP_PROBLEM_STRUCTURE, comb, "and no job does so");
+	world_free(w);
+
+	w = world_open();
+	world_put_record(w, comb, &loaded.record);
+	(void)new_job(w);
+	put_trim_job(w, new_job(w), comb);
+	world_close(w);
+	world_expect_one(w, COP_PROBLEM_STRUCTURE, comb, "names another job");
 	world_free(w);
 
 	w = world_open();

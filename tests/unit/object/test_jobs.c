@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include "base/random.h"
+#include "object/clone.h"
 #include "object/reclaim.h"
 #include "volume/volume.h"
 
@@ -200,6 +201,198 @@ returns_after_one_small_transaction(void **state)
 	world_fini(&world);
 }
 
+/* ---- Calls beside a pending job -------------------------------------------------------------- */
+
+enum {
+	BESIDE_EXTENTS = 16384, /* every other block, waiting to be freed */
+	BESIDE_BLOCKS = 2 * BESIDE_EXTENTS,
+	BESIDE_GROUPS = 3, /* of live extents behind them, each with a gap before it */
+	BESIDE_GROUP_EXTENTS = 200,
+	BESIDE_GROUP_BLOCKS = 1024,
+};
+
+static uint64_t
+group_at(uint64_t group)
+{
+	return (BESIDE_BLOCKS + group * BESIDE_GROUP_BLOCKS + 100) * UINT64_C(4096);
+}
+
+static void
+preallocate_comb(struct cop_object *file, uint64_t at, uint64_t extents)
+{
+	for (uint64_t i = 0; i < extents; i++)
+		must(cop_preallocate(file, at + i * 8192, 4096, true));
+}
+
+static void
+punch_one_group(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	must(cop_punch(file, group_at(1), BESIDE_GROUP_EXTENTS * 8192));
+}
+
+static void
+punch_one_extent(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	must(cop_punch(file, group_at(1), 4096));
+}
+
+static void
+cut_in_a_group(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	must(cop_set_length(file, group_at(1) + 5000));
+}
+
+static void
+cut_in_the_middle(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	must(cop_set_length(file, BESIDE_BLOCKS / 2 * 4096 + 17));
+}
+
+static void
+cut_to_nothing(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	must(cop_set_length(file, 0));
+}
+
+static void
+remove_it(struct world *world, struct cop_object *file)
+{
+	must(cop_unlink(world->root, "file", 4, 0));
+	(void)file;
+}
+
+static void
+seek_all(struct world *world, struct cop_object *file)
+{
+	uint64_t at;
+
+	(void)world;
+	must(cop_seek_data(file, 0, &at) == COP_ENODATA ? 0 : COP_EFORMAT);
+	must(cop_seek_hole(file, 0, &at));
+	assert_int_equal(at, 0);
+}
+
+static void
+write_in_the_middle(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	world_write(file, 1, BESIDE_BLOCKS / 2 * 4096 + 17, 100);
+}
+
+static void
+write_at_its_end(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	world_write(file, 1, (BESIDE_BLOCKS - 4) * 4096, 100);
+}
+
+static void
+write_elsewhere(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	world_write(file, 1, group_at(0), 100);
+}
+
+static void
+preallocate_in_the_middle(struct world *world, struct cop_object *file)
+{
+	(void)world;
+	must(cop_preallocate(file, BESIDE_BLOCKS / 2 * 4096, 64 * 4096, true));
+}
+
+static void
+clone_from_it(struct world *world, struct cop_object *file)
+{
+	struct cop_object *other;
+
+	must(cop_lookup(world->root, "other", 5, &other));
+	must(object_clone(file, other));
+	cop_release(other);
+}
+
+static void
+clone_over_it(struct world *world, struct cop_object *file)
+{
+	struct cop_object *other;
+
+	must(cop_lookup(world->root, "other", 5, &other));
+	must(object_clone(other, file));
+	cop_release(other);
+}
+
+/* Who writes or allocates there frees first what is in the way. */
+static const struct call {
+	const char *what;
+	void (*call)(struct world *world, struct cop_object *file);
+	uint64_t transactions;
+} calls[] = {
+	{ "punch", punch_one_group, 1 },
+	{ "punch of an extent", punch_one_extent, 1 },
+	{ "cut behind", cut_in_a_group, 1 },
+	{ "cut in the middle", cut_in_the_middle, 1 },
+	{ "cut to nothing", cut_to_nothing, 1 },
+	{ "unlink", remove_it, 1 },
+	{ "write in the middle", write_in_the_middle, 2 },
+	{ "write at the end", write_at_its_end, 2 },
+	{ "write behind", write_elsewhere, 1 },
+	{ "preallocation", preallocate_in_the_middle, 2 },
+	{ "clone of it", clone_from_it, 1 },
+	{ "clone over it", clone_over_it, 1 },
+	{ "listing what there is", seek_all, 0 },
+};
+
+static void
+run_beside(struct sim_medium *medium, const struct call *call)
+{
+	struct world world = { .now_ns = INT64_C(1800000000000000000) };
+	struct cop_object *file;
+	struct cost before;
+
+	must(sim_clone(medium, &world.medium));
+	must(sim_open(world.medium, 0, &world.dev));
+	world_open(&world);
+	must(cop_lookup(world.root, "file", 4, &file));
+	before = cost_so_far(&world);
+	call->call(&world, file);
+	expect_cost(&world, before, call->transactions, call->what);
+	cop_release(file);
+	world_fini(&world);
+}
+
+static void
+waits_for_no_job_elsewhere(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct cop_object *other;
+
+	(void)state;
+	world_init_on_sim(&world, 512 * MIB, 41);
+	file = make_named(&world, "file");
+	preallocate_comb(file, 0, BESIDE_EXTENTS);
+	for (uint64_t i = 0; i < BESIDE_GROUPS; i++)
+		preallocate_comb(file, group_at(i), BESIDE_GROUP_EXTENTS);
+	other = make_named(&world, "other");
+	preallocate_comb(other, 0, 100);
+	cop_release(other);
+	must(cop_settle(world.volume));
+	must(cop_punch(file, 0, BESIDE_BLOCKS * 4096));
+	cop_release(file);
+	must(cop_sync(world.volume));
+	cop_release(world.root);
+	cop_abandon(world.volume);
+
+	for (size_t i = 0; i < ARRAY_COUNT(calls); i++)
+		run_beside(world.medium, &calls[i]);
+	world_open(&world);
+	world_fini(&world);
+}
+
 /* ---- Power cuts ------------------------------------------------------------------------------ */
 
 enum verb {
@@ -209,12 +402,31 @@ enum verb {
 	VERB_HALVE,  /* cut in the middle */
 	VERB_PUNCH,  /* the middle */
 	VERB_TWICE,  /* punched, then unlinked */
+	VERB_TWO,    /* two ranges are punched */
+	VERB_WRITE,  /* punched, then written in the middle of the hole */
+	VERB_CLONE,  /* punched, then cloned */
 	VERBS,
 };
 
 enum { CUT_TEETH = 600, PUNCHED_TEETH = 400 };
 
 static const char *const name = "file";
+
+/* From a byte in one tooth to a byte in another: what is between these two goes. */
+static void
+punch_teeth(struct cop_object *file, uint64_t first, uint64_t count)
+{
+	must(cop_punch(file, first * 8192 + 10, count * 8192));
+}
+
+static void
+clone_file(struct world *world, struct cop_object *file)
+{
+	struct cop_object *copy = make_named(world, "copy");
+
+	must(object_clone(file, copy));
+	cop_release(copy);
+}
 
 static void
 do_verb(struct world *world, enum verb verb, struct cop_object **out_held)
@@ -231,7 +443,19 @@ do_verb(struct world *world, enum verb verb, struct cop_object **out_held)
 		break;
 	case VERB_PUNCH:
 	case VERB_TWICE:
-		must(cop_punch(file, 100 * 8192 + 10, PUNCHED_TEETH * 8192));
+		punch_teeth(file, 100, PUNCHED_TEETH);
+		break;
+	case VERB_TWO:
+		punch_teeth(file, 100, PUNCHED_TEETH / 2);
+		punch_teeth(file, 350, PUNCHED_TEETH / 2);
+		break;
+	case VERB_WRITE:
+		punch_teeth(file, 100, PUNCHED_TEETH);
+		world_write(file, 1, 300 * 8192, 4096);
+		break;
+	case VERB_CLONE:
+		punch_teeth(file, 100, PUNCHED_TEETH);
+		clone_file(world, file);
 		break;
 	default:
 		break;
@@ -293,14 +517,21 @@ may_be_left(enum verb verb, bool is_synced, uint64_t teeth)
 {
 	const uint64_t halved = CUT_TEETH / 2 + 1;
 	const uint64_t punched = CUT_TEETH - PUNCHED_TEETH + 1;
+	const uint64_t half_punched = CUT_TEETH - PUNCHED_TEETH / 2 + 1;
 
-	if (!is_synced && (teeth == CUT_TEETH || (verb == VERB_TWICE && teeth == punched)))
+	if (!is_synced && (teeth == CUT_TEETH || (verb == VERB_TWICE && teeth == punched) ||
+				  (verb == VERB_WRITE && teeth == punched) ||
+				  (verb == VERB_TWO && teeth == half_punched)))
 		return true;
 	switch (verb) {
 	case VERB_HALVE:
 		return teeth == halved;
 	case VERB_PUNCH:
+	case VERB_CLONE:
 		return teeth == punched;
+	case VERB_TWO:
+	case VERB_WRITE:
+		return teeth == punched + 1;
 	default:
 		return teeth == 0;
 	}
@@ -335,6 +566,9 @@ cut_between_steps(struct cutting *cutting, enum verb verb, uint64_t count, uint3
 		fail_msg("verb %d, %" PRIu64 " steps, manner %u: %" PRIu64 " blocks left",
 			(int)verb, count, manner, teeth_of(&world));
 	err = cop_unlink(world.root, name, strlen(name), 0);
+	if (err != COP_ENOENT)
+		must(err);
+	err = cop_unlink(world.root, "copy", 4, 0);
 	if (err != COP_ENOENT)
 		must(err);
 	assert_int_equal(world_free_bytes(&world), cutting->free_bytes);
@@ -378,6 +612,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_apart_a_tree_that_a_crash_left),
 		cmocka_unit_test(returns_after_one_small_transaction),
+		cmocka_unit_test(waits_for_no_job_elsewhere),
 		cmocka_unit_test(goes_on_after_a_cut_between_any_two_steps),
 	};
 

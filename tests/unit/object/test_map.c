@@ -15,11 +15,16 @@ expect_gathered(struct cop_object *file, struct gather gather, uint64_t trim_end
 	uint64_t first, bool want_more)
 {
 	struct extents extents;
+	const struct trims trims = { .count = 2, .list = { { 0, trim_end }, { 9, 10 } } };
+	uint8_t listed[TRIMS_BYTES_MAX];
 	struct loaded loaded;
 	bool more;
 
 	must(record_load(file, &loaded));
-	loaded.record.trim_end = trim_end;
+	if (trim_end > 0) {
+		loaded.record.trim_job = 1;
+		loaded.record.content = trims_encode(&trims, listed);
+	}
 	must(content_gather(file, &loaded.record, &gather, &extents, &more));
 	assert_int_equal(extents.count, count);
 	if (count > 0)
@@ -48,6 +53,10 @@ gathers_what_overlaps(void **state)
 		expect_gathered(
 			file, (struct gather){ .first = 5, .end = 6, .max = 1 }, 0, 0, 0, false);
 
+		if (teeth[i] < 10) {
+			cop_release(file);
+			continue;
+		}
 		/* What is being freed does not count, unless asked for. */
 		expect_gathered(
 			file, (struct gather){ .first = 0, .end = 11, .max = 10 }, 7, 2, 8, false);

@@ -27,8 +27,6 @@ sample(void)
 		.accessed_ns = 4,
 		.owner = 20,
 		.parent = 1,
-		.trim_first = 6,
-		.trim_end = 7,
 		.name = { (const uint8_t *)"name", 4 },
 		.capabilities = { (const uint8_t *)"cap", 3 },
 		.xattrs = { (const uint8_t *)"xa", 2 },
@@ -65,8 +63,7 @@ encodes_to_the_documented_bytes(void **state)
 				      "\4\0\0\0\0\0\0\0"
 				      "\x14\0\0\0\0\0\0\0"
 				      "\1\0\0\0\0\0\0\0"
-				      "\6\0\0\0\0\0\0\0"
-				      "\7\0\0\0\0\0\0\0"
+				      "\0\0\0\0\0\0\0\0"
 				      "\3\0\2\0\5\0\0\0"
 				      "namecapxahello";
 	struct record record = sample();
@@ -89,7 +86,7 @@ gives_back_what_was_encoded(void **state)
 	(void)state;
 	assert_int_equal(record_decode(view_of(bytes, length), &got), 0);
 	assert_int_equal(got.created_ns, -1);
-	assert_int_equal(got.trim_end, 7);
+	assert_int_equal(got.parent, 1);
 	assert_true(view_equal(got.content, record.content));
 	assert_true(view_equal(got.capabilities, record.capabilities));
 	assert_int_equal(encode(&got, again), length);
@@ -139,11 +136,54 @@ refuses_fields_that_make_no_sense(void **state)
 	expect_refused(32, 6, COP_EFORMAT);    /* the length is not that of the bytes */
 	expect_refused(39, 1, COP_EFORMAT);    /* past the largest file */
 	expect_refused(40, 1, COP_EFORMAT);    /* inline, yet blocks */
-	expect_refused(104, 8, COP_EFORMAT);   /* begins after its end */
-	expect_refused(118, 1, COP_EFORMAT);   /* past the largest file */
-	expect_refused(126, 1, COP_EFORMAT);   /* reserved */
-	expect_refused(128, '/', COP_EFORMAT); /* no name */
-	expect_refused(129, 0, COP_EFORMAT);
+	expect_refused(104, 8, COP_EFORMAT);   /* a job, and no tree */
+	expect_refused(118, 1, COP_EFORMAT);   /* reserved */
+	expect_refused(120, '/', COP_EFORMAT); /* no name */
+	expect_refused(121, 0, COP_EFORMAT);
+}
+
+/* A tree may have ranges that are being freed, and then a job that does so. */
+static void
+knows_the_ranges_that_are_being_freed(void **state)
+{
+	const struct trims trims = { .count = 2, .list = { { 1, 2 }, { 5, 9 } } };
+	uint8_t listed[TRIMS_BYTES_MAX];
+	struct record record = {
+		.kind = COP_FILE,
+		.form = COP_FORM_TREE,
+		.trim_job = 0x0102030405060708,
+		.content = trims_encode(&trims, listed),
+	};
+	struct record got;
+	struct trims got_trims;
+	uint8_t bytes[RECORD_BYTES_MAX];
+	size_t length = encode(&record, bytes);
+
+	(void)state;
+	assert_int_equal(length, RECORD_FIXED_BYTES + 2 * TRIM_RANGE_BYTES);
+	assert_memory_equal(bytes + 104, "\x08\7\6\5\4\3\2\1", 8);
+	assert_memory_equal(bytes + RECORD_FIXED_BYTES, listed, 2 * TRIM_RANGE_BYTES);
+	assert_int_equal(record_decode(view_of(bytes, length), &got), 0);
+	assert_int_equal(got.trim_job, record.trim_job);
+	record_trims(&got, &got_trims);
+	assert_int_equal(got_trims.count, 2);
+	assert_int_equal(got_trims.list[1].end, 9);
+
+	bytes[1] = COP_DIRECTORY;
+	assert_int_equal(record_decode(view_of(bytes, length), &got), COP_EFORMAT);
+	bytes[1] = COP_FILE;
+	bytes[RECORD_FIXED_BYTES] = 2; /* empty */
+	assert_int_equal(record_decode(view_of(bytes, length), &got), COP_EFORMAT);
+	bytes[RECORD_FIXED_BYTES] = 1;
+	memset(bytes + 104, 0, 8); /* nobody frees them */
+	assert_int_equal(record_decode(view_of(bytes, length), &got), COP_EFORMAT);
+	bytes[104] = 1;
+	bytes[116] = 0; /* nothing to free */
+	assert_int_equal(record_decode(view_of(bytes, RECORD_FIXED_BYTES), &got), COP_EFORMAT);
+	bytes[104] = 0;
+	assert_int_equal(record_decode(view_of(bytes, RECORD_FIXED_BYTES), &got), 0);
+	record_trims(&got, &got_trims);
+	assert_int_equal(got_trims.count, 0);
 }
 
 static void
@@ -183,6 +223,7 @@ leaves_room_for_name_and_content(void **state)
 
 		assert_true(content >= EXTENT_LISTED_BYTES + EXTENT_FIXED_BYTES +
 					       8 * EXTENT_BLOCKS_MAX); /* one full extent */
+		assert_true(content >= TRIMS_BYTES_MAX);
 		assert_true(content <= RECORD_CONTENT_MAX);
 	}
 }
@@ -195,6 +236,7 @@ main(void)
 		cmocka_unit_test(gives_back_what_was_encoded),
 		cmocka_unit_test(refuses_every_truncation),
 		cmocka_unit_test(refuses_fields_that_make_no_sense),
+		cmocka_unit_test(knows_the_ranges_that_are_being_freed),
 		cmocka_unit_test(judges_the_extents_in_it),
 		cmocka_unit_test(leaves_room_for_name_and_content),
 	};

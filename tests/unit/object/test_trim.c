@@ -1,5 +1,6 @@
 #include "world.h"
 
+#include "object/clone.h"
 #include "object/reclaim.h"
 
 #include <setjmp.h>
@@ -16,6 +17,8 @@ enum { TEETH = 200, TRIM_FIRST = 20, TRIM_END = 300 };
 static void
 begin_trim(struct world *world, struct cop_object *file)
 {
+	uint8_t listed[TRIMS_BYTES_MAX];
+	struct trims trims;
 	uint64_t number;
 	struct operation op;
 	struct loaded loaded;
@@ -23,9 +26,10 @@ begin_trim(struct world *world, struct cop_object *file)
 
 	must(change_begin(&op, world->volume, &file, 1));
 	must(record_load(file, &loaded));
-	loaded.record.trim_first = TRIM_FIRST;
-	loaded.record.trim_end = TRIM_END;
 	number = volume_next_job(world->volume->volume);
+	trims = (struct trims){ .count = 1, .list = { { TRIM_FIRST, TRIM_END } } };
+	loaded.record.content = trims_encode(&trims, listed);
+	loaded.record.trim_job = number;
 	must(tx_begin(world->volume->volume, &op.visit, true, &tx));
 	must(job_put_trim(tx, file, number));
 	must(record_put(tx, file->branch, file->id, &loaded.record));
@@ -130,24 +134,42 @@ transactions(struct world *world)
 	return stats.transactions;
 }
 
-/* A write frees what lies before its end in the range, and no more; one outside of it nothing. */
+static void
+expect_ranges(struct cop_object *file, size_t count, const struct trim_range *ranges)
+{
+	struct loaded loaded;
+	struct trims trims;
+
+	must(record_load(file, &loaded));
+	record_trims(&loaded.record, &trims);
+	assert_int_equal(trims.count, count);
+	assert_int_equal(loaded.record.trim_job != 0, count > 0);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(trims.list[i].first, ranges[i].first);
+		assert_int_equal(trims.list[i].end, ranges[i].end);
+	}
+}
+
+/* A write frees what is in its way, one step of it, and no more; one outside of it nothing. */
 static void
 frees_what_it_writes_over(void **state)
 {
 	static const struct at {
 		uint64_t block;
 		uint64_t transactions;
+		size_t ranges;
+		struct trim_range left[2];
 	} writes[] = {
-		{ 5, 1 },                /* before the range */
-		{ TRIM_END, 1 },         /* behind it */
-		{ TRIM_FIRST, 1 + 1 },   /* its beginning: one step */
-		{ TRIM_FIRST + 1, 1 },   /* that step was long enough for this one */
-		{ TRIM_END - 1, 2 + 1 }, /* its end: all that is left */
-		{ TRIM_FIRST + 150, 1 }, /* nothing is left */
+		{ 5, 1, 1, { { TRIM_FIRST, TRIM_END } } },         /* before the range */
+		{ TRIM_END, 1, 1, { { TRIM_FIRST, TRIM_END } } },  /* behind it */
+		{ TRIM_FIRST, 2, 1, { { 115, TRIM_END } } },       /* its beginning: one step */
+		{ 114, 1, 1, { { 115, TRIM_END } } },              /* that step was long enough */
+		{ TRIM_END - 1, 2, 1, { { 115, TRIM_END - 1 } } }, /* its end */
+		{ 140, 2, 2, { { 115, 140 }, { 235, TRIM_END - 1 } } }, /* its middle */
+		{ 200, 1, 2, { { 115, 140 }, { 235, TRIM_END - 1 } } },
 	};
 	struct world world;
 	struct cop_object *file;
-	uint64_t pending;
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 3);
@@ -155,32 +177,29 @@ frees_what_it_writes_over(void **state)
 	begin_trim(&world, file);
 	for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++) {
 		uint64_t before = transactions(&world);
-		uint8_t block[4096];
-		uint8_t back[4096];
-		size_t got;
 
-		world_bytes(i, block, sizeof block);
-		must(cop_write(file, writes[i].block * 4096, block, sizeof block, NULL));
+		world_write(file, i, writes[i].block * 4096, 4096);
 		assert_int_equal(transactions(&world) - before, writes[i].transactions);
-		for (size_t j = 0; j <= i; j++) {
-			world_bytes(j, block, sizeof block);
-			must(cop_read(file, writes[j].block * 4096, back, sizeof back, &got));
-			assert_memory_equal(block, back, sizeof block);
-		}
+		expect_ranges(file, writes[i].ranges, writes[i].left);
+		for (size_t j = 0; j <= i; j++)
+			world_expect(file, j, writes[j].block * 4096, 4096);
 	}
-	must(cop_poll(world.volume, &pending));
-	assert_int_equal(pending, 0);
+	must(cop_settle(world.volume));
+	expect_ranges(file, 0, NULL);
+	for (size_t i = 0; i < sizeof writes / sizeof writes[0]; i++)
+		world_expect(file, i, writes[i].block * 4096, 4096);
+	assert_int_equal(
+		world_attr(file).allocated_bytes, (TEETH - (TRIM_END - TRIM_FIRST) / 2 + 6) * 4096);
 	cop_release(file);
 	world_fini(&world);
 }
 
-/* A second cut that touches the first becomes one with it; one that does not waits for it. */
+/* A second cut that touches the first becomes one with it. */
 static void
 joins_cuts_that_touch(void **state)
 {
 	struct world world;
 	struct cop_object *file;
-	struct loaded loaded;
 	uint64_t before;
 	uint64_t pending;
 
@@ -191,9 +210,7 @@ joins_cuts_that_touch(void **state)
 	before = transactions(&world);
 	must(cop_punch(file, TRIM_END * 4096, 60 * 4096));
 	assert_int_equal(transactions(&world) - before, 1);
-	must(record_load(file, &loaded));
-	assert_int_equal(loaded.record.trim_first, TRIM_FIRST);
-	assert_int_equal(loaded.record.trim_end, TRIM_END + 60);
+	expect_ranges(file, 1, &(struct trim_range){ TRIM_FIRST, TRIM_END + 60 });
 
 	/* All from the middle of the range on, as if it were cut off. */
 	before = transactions(&world);
@@ -215,24 +232,119 @@ joins_cuts_that_touch(void **state)
 	world_fini(&world);
 }
 
+/* One that does not is a second range of the same job. */
 static void
-waits_for_a_cut_elsewhere(void **state)
+lists_cuts_that_do_not_touch(void **state)
 {
+	static const struct trim_range two[] = { { 10, 110 }, { 200, 300 } };
 	struct world world;
 	struct cop_object *file;
-	struct loaded loaded;
+	uint64_t before;
+	uint64_t pending;
 
 	(void)state;
 	world_init(&world, 64 * MIB, 0, 6);
 	file = world_comb(&world, TEETH);
+	before = transactions(&world);
 	must(cop_punch(file, 10 * 4096, 100 * 4096));
 	must(cop_punch(file, 200 * 4096, 100 * 4096));
-	must(record_load(file, &loaded));
-	assert_int_equal(loaded.record.trim_first, 200);
-	assert_int_equal(loaded.record.trim_end, 300);
+	assert_int_equal(transactions(&world) - before, 2);
+	expect_ranges(file, 2, two);
+	must(jobs_count(world.volume, &pending));
+	assert_int_equal(pending, 1);
 	must(cop_settle(world.volume));
+	expect_ranges(file, 0, NULL);
 	assert_int_equal(world_attr(file).allocated_bytes, 100 * 4096);
+	for (uint64_t i = 0; i < TEETH; i++) {
+		if (i * 2 < 10 || (i * 2 >= 110 && i * 2 < 200) || i * 2 >= 300)
+			world_expect(file, i, i * 8192, 4096);
+	}
 	cop_release(file);
+	world_fini(&world);
+}
+
+/* The list is full: a punch frees the shortest range, what is cut off has a place all the same. */
+static void
+frees_the_shortest_of_too_many(void **state)
+{
+	enum { EACH = 64, FULL = TRIM_RANGES_MAX - 1, MANY = (FULL + 3) * EACH };
+	struct world world;
+	struct cop_object *file;
+	struct loaded loaded;
+	struct trims trims;
+	uint64_t before;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 8);
+	file = world_comb(&world, MANY);
+	before = transactions(&world);
+	for (uint64_t i = 0; i < FULL; i++)
+		must(cop_punch(file, i * EACH * 8192, (i == 7 ? 50 : 52) * 8192));
+	assert_int_equal(transactions(&world) - before, FULL);
+	must(cop_punch(file, FULL * EACH * 8192, 52 * 8192));
+	assert_int_equal(transactions(&world) - before, FULL + 1 + 2); /* two steps for 50 */
+	must(record_load(file, &loaded));
+	record_trims(&loaded.record, &trims);
+	assert_int_equal(trims.count, FULL);
+	assert_null(trims_find(&trims, 7 * EACH * 2, 8 * EACH * 2));
+
+	/* A write in the middle of one divides it, unless one step frees all that is behind. */
+	before = transactions(&world);
+	world_write(file, 1, 2 * EACH * 8192 + 5 * 8192, 4096);
+	assert_int_equal(transactions(&world) - before, 1 + 1);
+	world_write(file, 2, 3 * EACH * 8192 + 1 * 8192, 4096);
+	assert_int_equal(transactions(&world) - before, 2 + 1 + 1 + 1);
+	before = transactions(&world);
+	must(cop_set_length(file, (FULL + 1) * EACH * 8192));
+	assert_int_equal(transactions(&world) - before, 1);
+	must(cop_settle(world.volume));
+	expect_ranges(file, 0, NULL);
+	world_expect(file, 1, 2 * EACH * 8192 + 5 * 8192, 4096);
+	world_expect(file, 2, 3 * EACH * 8192 + 1 * 8192, 4096);
+	assert_int_equal(
+		world_attr(file).allocated_bytes, ((FULL + 1) * EACH - 50 - FULL * 52 + 2) * 4096);
+	cop_release(file);
+	world_fini(&world);
+}
+
+/* Both have the hole, and each frees it for itself. */
+static void
+clones_what_is_being_trimmed(void **state)
+{
+	struct world world;
+	struct cop_object *file;
+	struct cop_object *copy;
+	uint64_t before;
+	uint64_t pending;
+	uint64_t used;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 9);
+	used = world_free_bytes(&world);
+	file = world_comb(&world, TEETH);
+	copy = world_comb(&world, TEETH + 10);
+	begin_trim(&world, file);
+	begin_trim(&world, copy);
+	before = transactions(&world);
+	must(object_clone(file, copy));
+	assert_int_equal(transactions(&world) - before, 1);
+	must(jobs_count(world.volume, &pending));
+	assert_int_equal(pending, 3); /* and one takes apart what the copy had */
+	expect_trimmed(file);
+	expect_trimmed(copy);
+	for (int polls = 0; pending > 0; polls++) {
+		must(cop_poll(world.volume, &pending));
+		expect_trimmed(file);
+		expect_trimmed(copy);
+	}
+	expect_ranges(file, 0, NULL);
+	expect_ranges(copy, 0, NULL);
+	must(cop_unref(file));
+	cop_release(file);
+	expect_trimmed(copy);
+	must(cop_unref(copy));
+	cop_release(copy);
+	assert_int_equal(world_free_bytes(&world), used);
 	world_fini(&world);
 }
 
@@ -294,7 +406,9 @@ main(void)
 		cmocka_unit_test(finishes_a_trim_that_a_crash_left),
 		cmocka_unit_test(frees_what_it_writes_over),
 		cmocka_unit_test(joins_cuts_that_touch),
-		cmocka_unit_test(waits_for_a_cut_elsewhere),
+		cmocka_unit_test(lists_cuts_that_do_not_touch),
+		cmocka_unit_test(frees_the_shortest_of_too_many),
+		cmocka_unit_test(clones_what_is_being_trimmed),
 		cmocka_unit_test(buries_what_is_being_trimmed),
 		cmocka_unit_test(frees_an_object_whose_trim_is_unfinished),
 	};
