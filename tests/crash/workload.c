@@ -697,7 +697,10 @@ draw_job_object(size_t index, struct op *out_op)
 	snprintf(out_op->path, sizeof out_op->path, "/many%zu", object);
 }
 
-/* All of it, or much of it, by one of the calls that leave the rest to a job. */
+/*
+ * All of it, or much of it, by one of the calls that leave the rest to a job; some of them beside
+ * what an earlier one has left, and what meets that: a write into it, a clone.
+ */
 static void
 draw_removal(struct rng *rng, struct op *out_op)
 {
@@ -706,15 +709,23 @@ draw_removal(struct rng *rng, struct op *out_op)
 		LENGTH("", 0),
 		LENGTH("", 30 * 8192),
 		PUNCH("", 100, 250 * 8192),
+		PUNCH("", 20 * 8192, 70 * 8192),
+		PUNCH("", 130 * 8192 + 10, 60 * 8192),
+		PUNCH("", 220 * 8192, 80 * 8192),
+		WRITE("", 50 * 8192 + 10, 9000, 0),
+		WRITE("", 150 * 8192, 20000, 0),
+		PREALLOCATE("", 240 * 8192, 100000, 0),
+		CLONE("", "/many0"),
+		CLONE("/many1", ""),
 		RENAME("/inline", "", 0),
 		{ .type = OP_HOLD },
 	};
 	char path[16];
 
 	*out_op = removals[rng_below(rng, ARRAY_COUNT(removals))];
+	out_op->seed = rng_next(rng);
 	snprintf(path, sizeof path, "/many%d", (int)rng_below(rng, JOBS_OBJECTS));
-	snprintf(out_op->type == OP_RENAME ? out_op->path2 : out_op->path, sizeof out_op->path,
-		"%s", path);
+	snprintf(out_op->path[0] ? out_op->path2 : out_op->path, sizeof out_op->path, "%s", path);
 }
 
 /* Step by step, with syncs, and other changes among them, some to what is being removed. */
@@ -723,7 +734,7 @@ draw_job_op(struct rng *rng, struct oracle *model, size_t index, struct op *out_
 {
 	uint64_t what = rng_below(rng, 10);
 
-	if (index == 0 || what == 0)
+	if (index == 0 || what < 2)
 		draw_removal(rng, out_op);
 	else if (what < 5)
 		*out_op = (struct op){ .type = OP_POLL };
