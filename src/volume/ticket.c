@@ -282,21 +282,39 @@ admit_to_journal(struct volume *volume, uint32_t bytes)
 	}
 }
 
-/*
- * Rules of commit, 2: the newest superblock must not say that nothing came after it when something
- * is about to.
- */
-static int
-clear_clean_mark(struct volume *volume)
+static bool
+has_clean_mark(struct volume *volume)
 {
 	bool is_clean;
 
 	mutex_lock(&volume->state);
 	is_clean = (volume->newest.flags & SUPERBLOCK_CLEAN) != 0;
 	mutex_unlock(&volume->state);
-	if (!is_clean || planted(PLANT_CLEAN_MARK_KEPT))
+	return is_clean && !planted(PLANT_CLEAN_MARK_KEPT);
+}
+
+/*
+ * At the head of the queue. Rules of commit, 2: the newest superblock must not say that nothing
+ * came after it when something is about to.
+ */
+static int
+clear_clean_mark(struct volume *volume)
+{
+	return has_clean_mark(volume) ? volume__checkpoint_forced(volume) : 0;
+}
+
+int
+volume__end_cleanness(struct volume *volume, struct volume_visit *visit)
+{
+	const struct request in_person = { 0 };
+	int err;
+
+	if (!has_clean_mark(volume))
 		return 0;
-	return volume__checkpoint_forced(volume);
+	(void)volume__queue_enter(volume, visit, &in_person); /* nobody else answers that */
+	err = clear_clean_mark(volume);
+	volume__queue_leave(volume, visit);
+	return err;
 }
 
 /* ---- Taking one ------------------------------------------------------------------------------ */

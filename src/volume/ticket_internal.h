@@ -45,6 +45,14 @@ void volume__ticket_return(struct volume *volume, const struct reservation *rese
 void volume__tickets_hold(struct volume *volume);
 void volume__tickets_let_go(struct volume *volume);
 
+/*
+ * Before the first block is handed out after an opening: where nothing came after the newest
+ * superblock, it ceases to say so, and a newer one is durable. [What the journal before it names
+ * may be free in it, and is not known: a journal that nothing follows is not read. Were it lost,
+ * the one before it and the journal would find other bytes there.] A checkpoint's errors.
+ */
+MUST_CHECK int volume__end_cleanness(struct volume *volume, struct volume_visit *visit);
+
 /* Blocks of data, admitted in turn with the tickets. COP_ENOSPC, and a checkpoint's errors. */
 MUST_CHECK int volume__admit_in_turn(
 	struct volume *volume, struct volume_visit *visit, uint64_t blocks, enum draw draw);

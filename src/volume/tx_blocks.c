@@ -81,7 +81,9 @@ tx_take(struct tx *tx, enum space_stream stream, uint64_t goal_addr, uint32_t wa
 		if (err)
 			return err;
 	}
-	err = take_run(tx, stream, goal_addr, want_blocks, &run);
+	err = volume__end_cleanness(tx->volume, tx->visit);
+	if (err == 0)
+		err = take_run(tx, stream, goal_addr, want_blocks, &run);
 	if (err)
 		return err;
 	assert(run.blocks > 0);
