@@ -43,8 +43,9 @@ tell_write_error(struct cop_object *object)
 
 	if (err == 0)
 		return 0;
+	/* The volume had promised room: what has none is its device. */
 	return fail(err, "object %" PRIu64 ": what was written before could not be stored: %s",
-		object->id, cop_error_sentence(err));
+		object->id, device_result_sentence(err));
 }
 
 int

@@ -422,7 +422,7 @@ write_batch(struct journal *journal, struct round *round, bool durably)
 	err = io.result;
 	if (err)
 		err = fail(err, "%s: writing batch %" PRIu64 " of the journal: %s",
-			device_name(dev), header->sequence, cop_error_sentence(err));
+			device_name(dev), header->sequence, device_result_sentence(err));
 
 	mutex_lock(&journal->lock);
 	if (err)

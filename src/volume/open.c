@@ -204,8 +204,8 @@ volume__write_superblock(struct device *dev, const struct geometry *geometry,
 	for (uint32_t place = 0; place < places; place++) {
 		device_wait(dev, &ios[place]);
 		if (ios[place].result != 0 && err == 0)
-			err = fail(
-				ios[place].result, "%s: writing the superblock", device_name(dev));
+			err = fail(ios[place].result, "%s: writing the superblock: %s",
+				device_name(dev), device_result_sentence(ios[place].result));
 	}
 	return err;
 }
