@@ -466,17 +466,50 @@ def says_when_the_host_is_full():
                           check=False, capture_output=True).returncode != 0:
             raise tap.Skip("cannot mount a tmpfs")
         try:
-            w.run("cp", "-r", "v.cop:/src", "small/", code=world.NO_SPACE)
+            _says_that_it_is_the_host(w, "small/src/big", "cp", "-r", "v.cop:/src", "small/")
             assert "big" not in os.listdir(w.path("small/src"))
             # So it is when a sparse volume cannot grow into the size that it was given.
             shutil.rmtree(w.path("small/src"))
             w.run("init", "--size", "64M", "small/v")
-            w.run("cp", "src/big", "small/v:/", code=world.NO_SPACE,
-                  says="No space left on device; try: df -h small/v")
+            _says_that_it_is_the_host(w, "small/v", "cp", "src/big", "small/v:/")
             tap.equal(w.run("ls", "small/v").lines(), [])
+            _says_that_it_is_the_host(w, "small/v", "cp", "-r", "src", "small/v:/src")
+            assert "sound" in w.run("check", "small/v").text()
+            # When there is no room for what every volume begins with.
+            _fill(w.path("small/filler"))
+            for words in ((), ("--preallocate",)):
+                _says_that_it_is_the_host(w, "small/w", "init", "--size", "8M", *words, "small/w")
+            # And when the file of a volume has holes in what is written in place.
+            os.unlink(w.path("small/v"))
+            os.unlink(w.path("small/filler"))
+            w.run("init", "--size", "64M", "v")
+            subprocess.run(["cp", "--sparse=always", w.path("v"), w.path("small/v")], check=True)
+            _fill(w.path("small/filler"))
+            _says_that_it_is_the_host(w, "small/v", "mkdir", "small/v:/new")
+            _says_that_it_is_the_host(w, "small/v", "cp", "-r", "src", "small/v:/")
+            os.unlink(w.path("small/filler"))
+            w.run("mkdir", "small/v:/new")
             assert "sound" in w.run("check", "small/v").text()
         finally:
             subprocess.run(["umount", w.path("small")], check=True)
+
+
+def _says_that_it_is_the_host(w, place, *words):
+    """From its first line on; and never that a volume is full."""
+    for line in w.run(*words, code=world.NO_SPACE).complaint().splitlines():
+        full = os.path.realpath(w.path("small"))
+        assert f": the host's file system {full} is full, free space there (" in line, line
+        assert line.endswith(f"; try: df -h {place}"), line
+        assert "volume is full" not in line and "on the volume" not in line, line
+
+
+def _fill(path):
+    with open(path, "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError as error:
+            tap.equal(error.errno, errno.ENOSPC)
 
 
 def keeps_its_word_on_a_full_host():
@@ -497,12 +530,7 @@ def keeps_its_word_on_a_full_host():
             for name in range(4):
                 w.run("mkdir", f"small/v:/{name}")
                 w.run("rm", "-r", f"small/v:/{name}")
-            with open(w.path("small/filler"), "wb", buffering=0) as filler:
-                try:
-                    while True:
-                        filler.write(bytes(4096))
-                except OSError as error:
-                    tap.equal(error.errno, errno.ENOSPC)
+            _fill(w.path("small/filler"))
             _change_on_a_full_host(w)
             os.unlink(w.path("small/filler"))
             w.run("cp", "src/little", "small/v:/last")

@@ -1,5 +1,7 @@
 #include "front/cli/cli.h"
 
+#include "device/device.h"
+#include "front/cli/host.h"
 #include "front/cli/interrupt.h"
 #include "front/cli/output.h"
 
@@ -94,6 +96,14 @@ has_closed_groups(struct cop_volume *volume)
 	return volume && cop_space(volume, &space) == 0 && space.closed_groups > 0;
 }
 
+/* Was it the host, and no volume, that had no room? */
+static bool
+is_host_full(int code)
+{
+	return code == COP_ENOSPC &&
+	       strstr(cop_error_text(), device_result_sentence(COP_ENOSPC)) != NULL;
+}
+
 /* Space is short in a volume that is open, or on the host. */
 static char *
 hint_for_space(const struct cli *cli, const char *object)
@@ -102,7 +112,7 @@ hint_for_space(const struct cli *cli, const char *object)
 
 	if (!volume)
 		return command_on("df -h", object);
-	if (strstr(cop_error_text(), strerrordesc_np(ENOSPC)))
+	if (is_host_full(COP_ENOSPC))
 		return command_on("df -h", volume->device);
 	return command_on(
 		has_closed_groups(volume->handle) ? "coppice check" : "coppice df", volume->device);
@@ -255,12 +265,40 @@ note_without_device(const char *object)
 	return note;
 }
 
+/* The place of the host that an object lies in: that of its volume, or its own; to be freed. */
+static char *
+host_place_of(const struct cli *cli, const char *object)
+{
+	const struct volume *volume = open_volume_of(cli, object);
+
+	return volume ? need_copy(volume->device) : device_of(object);
+}
+
+/* Nobody shall take it for the volume that is full: it may have much room, in a sparse file. */
+static char *
+message_of_full_host(const struct cli *cli, const char *object, const char *note)
+{
+	char *place = host_place_of(cli, object);
+	const char *path;
+	char *root = device_url_is_host_path(place, &path) ? host_file_system(path) : NULL;
+	char *message = need_copy(note);
+
+	if (root) {
+		free(message);
+		message = need_format(
+			"the host's file system %s is full, free space there (%s)", root, note);
+	}
+	free(root);
+	free(place);
+	return message;
+}
+
 /*
  * The note of an error is a detail that may or may not say what kind of error it is. Where it does
  * not, the sentence of the code follows. Notes of host errors end in the host's own sentence.
  */
-static char *
-message_of(const char *object, int code)
+char *
+message_of(const struct cli *cli, const char *object, int code)
 {
 	const char *note = note_without_device(object);
 	const char *sentence = cop_error_sentence(code);
@@ -268,6 +306,8 @@ message_of(const char *object, int code)
 
 	if (note[0] == '\0')
 		return need_copy(sentence);
+	if (object && is_host_full(code))
+		return message_of_full_host(cli, object, note);
 	switch (code) {
 	case COP_EEXIST:
 	case COP_EINVAL:
@@ -294,7 +334,7 @@ report(struct cli *cli, const char *object, int code)
 
 	if (code == COP_EINTR && interrupt_requested())
 		return;
-	message = message_of(object, code);
+	message = message_of(cli, object, code);
 	hint = hint_for(cli, object, code);
 	say(cli, object, message, hint);
 	count_failure(cli, exit_of(code));

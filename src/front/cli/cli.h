@@ -51,7 +51,10 @@ struct cli {
 /* Counts the error that was just noted for this object, and says it. An interruption is neither. */
 void report(struct cli *cli, const char *object, int code);
 
-/* The same for what the program itself found; `hint` is what to try, or NULL. */
+/* What report() would say of it; to be freed. */
+char *message_of(const struct cli *cli, const char *object, int code);
+
+/* report() for what the program itself found; `hint` is what to try, or NULL. */
 void complain(struct cli *cli, const char *object, int exit_code, const char *hint,
 	const char *format, ...) __attribute__((format(printf, 5, 6)));
 

@@ -1,5 +1,6 @@
 #include "front/cli/host.h"
 
+#include "base/num.h"
 #include "front/cli/text.h"
 
 #include <errno.h>
@@ -167,6 +168,53 @@ host_proc_path(int directory_fd, const char *name, char out[static HOST_PROC_BYT
 		(void)snprintf(out, HOST_PROC_BYTES, "%s", name);
 	else
 		(void)snprintf(out, HOST_PROC_BYTES, "/proc/self/fd/%d/%s", directory_fd, name);
+}
+
+/* The directory that holds `path`, without links on the way, or the next one above that there is.
+ */
+static char *
+directory_of(const char *path)
+{
+	char *there = need_copy(path);
+	char *real = realpath(there, NULL);
+	struct stat st;
+
+	if (!real || stat(real, &st) != 0 || !S_ISDIR(st.st_mode)) {
+		do {
+			free(real);
+			there[path_parent_bytes(there)] = '\0';
+			real = realpath(there[0] != '\0' ? there : ".", NULL);
+		} while (!real && there[0] != '\0');
+	}
+	free(there);
+	return real;
+}
+
+char *
+host_file_system(const char *path)
+{
+	struct stat st;
+	struct stat above;
+	char *at;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return NULL;
+	at = directory_of(path);
+	if (!at || stat(at, &st) != 0) {
+		free(at);
+		return NULL;
+	}
+	while (strcmp(at, "/") != 0) {
+		char *parent = need_copy_of(at, max_u64((uint64_t)(strrchr(at, '/') - at), 1));
+
+		if (stat(parent, &above) != 0 || above.st_dev != st.st_dev) {
+			free(parent);
+			break;
+		}
+		free(at);
+		at = parent;
+	}
+	return at;
 }
 
 struct timespec

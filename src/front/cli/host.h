@@ -29,6 +29,10 @@ enum { HOST_STATX_MASK = STATX_BASIC_STATS | STATX_BTIME };
 /* A path of the kernel's own for a name in an open directory: no system call takes both. */
 void host_proc_path(int directory_fd, const char *name, char out[static HOST_PROC_BYTES]);
 
+/* Where the file system is mounted that holds `path`, or would hold it; to be freed. NULL: it is no
+ * file, or nothing is known. */
+char *host_file_system(const char *path);
+
 struct timespec host_timespec(int64_t time_ns);
 
 /* The directory above an open one, if it is still this one. -1 with errno. */

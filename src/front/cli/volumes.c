@@ -201,7 +201,7 @@ close_one(struct cli *cli, struct volume *volume, bool settle)
 	if (volume->is_writable && settle) {
 		settled = cop_settle(volume->handle);
 		if (settled == COP_ENOSPC)
-			missing = need_copy(cop_error_text());
+			missing = message_of(cli, volume->device, settled);
 		else if (settled)
 			report_and_stop(cli, volume->device, settled);
 	} else if (volume->is_writable) {

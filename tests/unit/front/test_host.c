@@ -131,6 +131,43 @@ reads_times_before_1970(void **state)
 	assert_true(time.tv_nsec >= 0);
 }
 
+/* /proc is mounted wherever the program runs. */
+static void
+finds_where_a_file_system_is_mounted(void **state)
+{
+	static const char *const paths[] = { "/proc", "/proc/", "/proc/self/status", "/proc/none",
+		"/proc/none/below", "/proc/self/../none" };
+	struct deep *deep = *state;
+	struct stat above;
+	struct stat st;
+	char *path;
+	char *root;
+
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		root = host_file_system(paths[i]);
+		assert_string_equal(root, "/proc");
+		free(root);
+	}
+	root = host_file_system("/");
+	assert_string_equal(root, "/");
+	free(root);
+	assert_null(host_file_system("/dev/null"));
+
+	/* Wherever that is: it is another one above. */
+	path = need_format("%s/none", deep->top);
+	root = host_file_system(path);
+	assert_int_equal(stat(root, &st), 0);
+	assert_int_equal(stat(deep->top, &above), 0);
+	assert_int_equal(st.st_dev, above.st_dev);
+	assert_int_equal(strncmp(path, root, strlen(root)), 0);
+	free(root);
+	free(path);
+	root = host_file_system("none");
+	assert_non_null(root);
+	assert_int_equal(root[0], '/');
+	free(root);
+}
+
 int
 main(void)
 {
@@ -139,6 +176,7 @@ main(void)
 		cmocka_unit_test(says_why_a_path_cannot_be_opened),
 		cmocka_unit_test(finds_the_directory_above_only_if_it_is_the_same),
 		cmocka_unit_test(reads_times_before_1970),
+		cmocka_unit_test(finds_where_a_file_system_is_mounted),
 	};
 
 	return cmocka_run_group_tests(tests, make_deep, remove_deep);
