@@ -10,27 +10,16 @@
 
 enum { A = 100, B = 101, KEYS = 60, BYTES = 300, NODE = 4096, RUNS = 16, JOB = 77, HEAD = 8 };
 
-static struct tree_name
-content_of(uint64_t object)
-{
-	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
-}
-
 static const struct tree_name catalog = { .kind = TREE_CATALOG };
 
 /* Object A has a tree, B shares it. */
 static void
 cloned(struct world *world)
 {
-	struct tx *tx;
-
 	*world = (struct world){ 0 };
 	world_format(world, UINT64_C(64) << 20, NODE);
-	for (uint64_t key = 0; key < KEYS; key++)
-		assert_int_equal(world_put_content(world, A, key, (uint8_t)key, BYTES, true), 0);
-	assert_int_equal(tx_begin(world->volume, &world->visit, false, &tx), 0);
-	assert_int_equal(tx_clone_tree(tx, content_of(B), A), 0);
-	assert_int_equal(tx_commit(tx), 0);
+	world_grow_content(world, A, KEYS, BYTES);
+	assert_int_equal(world_clone_content(world, A, B), 0);
 	assert_int_equal(volume_checkpoint(world->volume), 0);
 }
 
@@ -50,14 +39,21 @@ bury(struct world *world, uint64_t object)
 
 	assert_int_equal(tx_begin(world->volume, &world->visit, true, &tx), 0);
 	assert_int_equal(tx_put(tx, catalog, job_key(key), view_of(value, sizeof value)), 0);
-	assert_int_equal(tx_bury_tree(tx, content_of(object), job_key(key), HEAD), 0);
+	assert_int_equal(tx_bury_tree(tx, world_content(object), job_key(key), HEAD), 0);
 	assert_int_equal(tx_commit(tx), 0);
 }
 
+/* The record of the job, and what its next step would do. Zero it before use. */
+struct job {
+	uint8_t value[1024];
+	struct tree_root root;
+	struct tree_cursor cursor;
+	struct remains remains;
+};
+
 /* False: there is no job any more. */
 static bool
-load_job(struct world *world, uint8_t value[static 1024], struct tree_root *root,
-	struct tree_cursor *cursor)
+look(struct world *world, struct job *job)
 {
 	uint8_t key[CATALOG_KEY_BYTES];
 	struct tree *tree;
@@ -65,67 +61,66 @@ load_job(struct world *world, uint8_t value[static 1024], struct tree_root *root
 	int err;
 
 	assert_int_equal(volume_tree_open(world->volume, catalog, &tree), 0);
-	err = tree_get(tree, job_key(key), value, 1024, &bytes);
+	err = tree_get(tree, job_key(key), job->value, sizeof job->value, &bytes);
 	volume_tree_release(world->volume, tree);
 	if (err == COP_ENOENT)
 		return false;
 	assert_int_equal(err, 0);
-	assert_int_equal(root_record_decode(value + HEAD, root), 0);
-	cursor->bytes = (uint32_t)(bytes - HEAD - ROOT_RECORD_BYTES);
-	memcpy(cursor->key, value + HEAD + ROOT_RECORD_BYTES, cursor->bytes);
+	assert_int_equal(root_record_decode(job->value + HEAD, &job->root), 0);
+	job->cursor.bytes = (uint32_t)(bytes - HEAD - ROOT_RECORD_BYTES);
+	memcpy(job->cursor.key, job->value + HEAD + ROOT_RECORD_BYTES, job->cursor.bytes);
+	assert_int_equal(volume_remains(world->volume, TREE_CONTENT, &job->root, &job->cursor, RUNS,
+				 &job->remains),
+		0);
 	return true;
 }
 
 static int
-commit_step(struct world *world, uint8_t value[static 1024], const struct tree_cursor *from,
-	const struct remains *remains)
+commit_step(struct world *world, struct job *job)
 {
 	uint8_t key[CATALOG_KEY_BYTES];
+	const struct tree_cursor *next = &job->remains.next;
 	struct tx_step step = {
-		.dead = content_of(A),
+		.dead = world_content(A),
 		.job_key = job_key(key),
 		.root_at = HEAD,
-		.from = from,
-		.remains = remains,
+		.from = &job->cursor,
+		.remains = &job->remains,
 	};
 	struct tx *tx;
 
-	if (!remains->is_done) {
-		memcpy(value + HEAD + ROOT_RECORD_BYTES, remains->next.key, remains->next.bytes);
-		step.value = view_of(value, HEAD + ROOT_RECORD_BYTES + remains->next.bytes);
+	if (!job->remains.is_done) {
+		memcpy(job->value + HEAD + ROOT_RECORD_BYTES, next->key, next->bytes);
+		step.value = view_of(job->value, HEAD + ROOT_RECORD_BYTES + next->bytes);
 	}
 	assert_int_equal(tx_begin(world->volume, &world->visit, true, &tx), 0);
 	assert_int_equal(tx_step(tx, &step), 0);
 	return tx_commit(tx);
 }
 
-/* Steps to the end; how many there were. */
+/* `count` steps, or all of them if it has less; how many there were. */
 static uint32_t
-run_job(struct world *world)
+run_steps(struct world *world, uint32_t count)
 {
-	struct remains remains = { 0 };
-	struct tree_cursor cursor;
-	struct tree_root root;
-	uint8_t value[1024];
+	struct job job = { 0 };
 	uint32_t steps = 0;
 
-	while (load_job(world, value, &root, &cursor)) {
-		assert_int_equal(
-			volume_remains(world->volume, TREE_CONTENT, &root, &cursor, RUNS, &remains),
-			0);
-		assert_int_equal(commit_step(world, value, &cursor, &remains), 0);
-		steps++;
-	}
-	volume_remains_free(&remains);
+	for (; steps < count && look(world, &job); steps++)
+		assert_int_equal(commit_step(world, &job), 0);
+	volume_remains_free(&job.remains);
 	return steps;
 }
 
-static void
-expect(struct world *world, uint64_t object, uint64_t changed, int fill)
+static uint32_t
+run_job(struct world *world)
 {
-	for (uint64_t key = 0; key < KEYS; key++)
-		assert_int_equal(
-			world_get_content(world, object, key), key == changed ? fill : (int)key);
+	return run_steps(world, UINT32_MAX);
+}
+
+static void
+expect(struct world *world, uint64_t object, uint64_t changed, uint8_t fill)
+{
+	world_expect_content(world, object, KEYS, changed, fill);
 }
 
 static uint64_t
@@ -139,21 +134,16 @@ static void
 leaves_a_shared_tree_in_one_step(void **state)
 {
 	struct world world;
-	struct remains remains = { 0 };
-	struct tree_cursor cursor;
-	struct tree_root root;
-	uint8_t value[1024];
+	struct job job = { 0 };
 
 	(void)state;
 	cloned(&world);
 	bury(&world, A);
-	assert_true(load_job(&world, value, &root, &cursor));
-	assert_int_equal(
-		volume_remains(world.volume, TREE_CONTENT, &root, &cursor, RUNS, &remains), 0);
-	assert_true(remains.is_done);
-	assert_int_equal(remains.node_count, 1);
-	assert_true(remains.nodes[0].is_shared);
-	volume_remains_free(&remains);
+	assert_true(look(&world, &job));
+	assert_true(job.remains.is_done);
+	assert_int_equal(job.remains.node_count, 1);
+	assert_true(job.remains.nodes[0].is_shared);
+	volume_remains_free(&job.remains);
 	assert_int_equal(run_job(&world), 1);
 	expect(&world, B, KEYS, 0);
 	assert_int_equal(volume_checkpoint(world.volume), 0);
@@ -189,26 +179,19 @@ static void
 looks_again_when_others_share_less(void **state)
 {
 	struct world world;
-	struct remains remains = { 0 };
-	struct tree_cursor cursor;
-	struct tree_root root;
-	uint8_t value[1024];
+	struct job job = { 0 };
 
 	(void)state;
 	cloned(&world);
 	bury(&world, A);
-	assert_true(load_job(&world, value, &root, &cursor));
-	assert_int_equal(
-		volume_remains(world.volume, TREE_CONTENT, &root, &cursor, RUNS, &remains), 0);
+	assert_true(look(&world, &job));
 	assert_int_equal(world_put_content(&world, B, 20, 99, BYTES, true), 0);
-	assert_int_equal(commit_step(&world, value, &cursor, &remains), ERR_MISSING);
-	assert_true(load_job(&world, value, &root, &cursor)); /* nothing has happened */
-	assert_int_equal(
-		volume_remains(world.volume, TREE_CONTENT, &root, &cursor, RUNS, &remains), 0);
-	assert_false(remains.is_done);
-	assert_int_equal(remains.node_count, 1); /* the first leaf, which both have */
-	assert_true(remains.nodes[0].is_shared);
-	volume_remains_free(&remains);
+	assert_int_equal(commit_step(&world, &job), ERR_MISSING);
+	assert_true(look(&world, &job)); /* nothing has happened */
+	assert_false(job.remains.is_done);
+	assert_int_equal(job.remains.node_count, 1); /* the first leaf, which both have */
+	assert_true(job.remains.nodes[0].is_shared);
+	volume_remains_free(&job.remains);
 	assert_true(run_job(&world) > 1);
 	expect(&world, B, 20, 99);
 	world_end(&world);
@@ -224,24 +207,11 @@ a_replay_goes_on_where_it_was(void **state)
 	(void)state;
 	for (uint32_t stop = 0; !is_over; stop++) {
 		struct world world;
-		struct remains remains = { 0 };
-		struct tree_cursor cursor;
-		struct tree_root root;
-		uint8_t value[1024];
 
 		cloned(&world);
 		assert_int_equal(world_put_content(&world, B, 20, 99, BYTES, true), 0);
 		bury(&world, A);
-		for (uint32_t step = 0; step < stop && !is_over; step++) {
-			is_over = !load_job(&world, value, &root, &cursor);
-			if (is_over)
-				break;
-			assert_int_equal(volume_remains(world.volume, TREE_CONTENT, &root, &cursor,
-						 RUNS, &remains),
-				0);
-			assert_int_equal(commit_step(&world, value, &cursor, &remains), 0);
-		}
-		volume_remains_free(&remains);
+		is_over = run_steps(&world, stop) < stop;
 		assert_int_equal(volume_sync(world.volume), 0);
 		world_reopen(&world);
 		assert_int_equal(volume_stats(world.volume).recoveries, 1);

@@ -48,14 +48,6 @@ checkpoint(struct world *world)
 	assert_int_equal(volume_checkpoint(world->volume), 0);
 }
 
-static void
-lose_power(struct world *world)
-{
-	sim_power_off(world->medium);
-	world_close(world);
-	sim_power_on(world->medium, sim_choose_oldest, NULL);
-}
-
 /* Trees of several leaves in the newest checkpoint, and in the one before if `in_both`. */
 static void
 prepare(struct world *world, bool in_both)
@@ -84,7 +76,7 @@ change_and_crash(struct world *world)
 		put(world, i, NEW);
 	}
 	assert_int_equal(volume_sync(world->volume), 0);
-	lose_power(world);
+	world_lose_power(world);
 }
 
 /* ---- Damage ---------------------------------------------------------------------------------- */
@@ -263,7 +255,7 @@ does_not_come_back_to_what_it_has_left(void **state)
 	volume_superblock(world.volume, &before);
 	put_content(&world, OBJECT, 30, NEW);
 	assert_int_equal(volume_sync(world.volume), 0);
-	lose_power(&world);
+	world_lose_power(&world);
 	leaf = content_leaf(&world, OBJECT, 30);
 	unread.addr = leaf.addr;
 	unread.call = 1;
@@ -282,7 +274,7 @@ does_not_come_back_to_what_it_has_left(void **state)
 	unwritten.call = 1;
 	assert_int_equal(sim_add_fault(world.medium, &unwritten), 0);
 	assert_int_equal(volume_checkpoint(world.volume), COP_EIO);
-	lose_power(&world);
+	world_lose_power(&world);
 	sim_clear_faults(world.medium);
 	world_open(&world);
 	for (uint32_t i = 0; i < ENTRIES; i++) {
@@ -335,7 +327,7 @@ a_lost_leaf_of_content_costs_what_it_held(void **state)
 			world_settle(&world);
 		if (round == 1)
 			assert_int_equal(sim_poke(world.medium, leaf.addr, image), 0);
-		lose_power(&world);
+		world_lose_power(&world);
 	}
 	world_open(&world);
 	assert_int_equal(count_lost(&world, OBJECT, 30, COP_ECHECKSUM), lost);
@@ -371,7 +363,7 @@ a_lost_root_costs_its_tree(void **state)
 			world_put_content(&world, 9, 3, NEW, ENTRY_BYTES, true), COP_ECHECKSUM);
 		content_is_whole(&world, OBJECT);
 		objects_are_whole(&world);
-		lose_power(&world);
+		world_lose_power(&world);
 	}
 	world_open(&world);
 	world_end(&world);
@@ -418,7 +410,7 @@ what_was_given_up_with_a_loss_stays_used(void **state)
 		assert_int_equal(tx_release(tx, run), 0);
 		assert_int_equal(tx_commit(tx), 0);
 		assert_int_equal(volume_sync(world.volume), 0);
-		lose_power(&world);
+		world_lose_power(&world);
 
 		leaf = content_leaf(&world, OBJECT, 30);
 		if (is_damaged)
@@ -460,7 +452,7 @@ lost_objects_are_asked_about(void **state)
 	world.read_only = false;
 	world.accept_loss = true;
 	world_open(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 
 	/* Once is enough. */
 	world.accept_loss = false;
@@ -471,7 +463,7 @@ lost_objects_are_asked_about(void **state)
 		content_is_whole(&world, OTHER);
 		put(&world, 600, NEW);
 		assert_int_equal(volume_sync(world.volume), 0);
-		lose_power(&world);
+		world_lose_power(&world);
 	}
 	world_open(&world);
 	assert_int_equal(world_get(&world, 600), NEW);
@@ -496,7 +488,7 @@ content_of_lost_objects_is_lost(void **state)
 		world_open(&world);
 		assert_int_equal(world_get_content(&world, OBJECT, 30), COP_ECHECKSUM);
 		assert_int_equal(world_get(&world, ENTRIES - 1), wanted(ENTRIES - 1));
-		lose_power(&world);
+		world_lose_power(&world);
 	}
 	world_open(&world);
 	world_end(&world);

@@ -23,12 +23,6 @@ enum {
 	VALUE_BYTES = 300, /* le64 addr, le32 blocks, u8 fill; the rest makes trees higher */
 };
 
-static struct tree_name
-content_of(uint64_t object)
-{
-	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
-}
-
 /* ---- Looking --------------------------------------------------------------------------------- */
 
 struct look {
@@ -205,7 +199,7 @@ find_entry(struct world *world, uint64_t object, uint8_t key[8], uint8_t *out_va
 	size_t bytes;
 	int err;
 
-	assert_int_equal(volume_tree_open(world->volume, content_of(object), &tree), 0);
+	assert_int_equal(volume_tree_open(world->volume, world_content(object), &tree), 0);
 	err = tree_get(tree, view_of(key, 8), out_value, VALUE_BYTES, &bytes);
 	volume_tree_release(world->volume, tree);
 	assert_true(err == 0 || err == COP_ENOENT);
@@ -230,7 +224,7 @@ write_or_erase(struct world *world, struct rng *rng)
 		err = tx_release(tx, (struct run){ get_le64(old), get_le32(old + 8) });
 	assert_int_equal(err, 0);
 	if (erases) {
-		assert_int_equal(tx_delete(tx, content_of(object), view_of(key, 8)), 0);
+		assert_int_equal(tx_delete(tx, world_content(object), view_of(key, 8)), 0);
 	} else {
 		uint8_t *data = block_buffer_alloc(DATA_BLOCKS_MAX);
 		uint8_t fill = (uint8_t)rng_below(rng, 256);
@@ -251,7 +245,7 @@ write_or_erase(struct world *world, struct rng *rng)
 		put_le64(value, run.addr);
 		put_le32(value + 8, run.blocks);
 		value[12] = fill;
-		assert_int_equal(tx_put(tx, content_of(object), view_of(key, 8),
+		assert_int_equal(tx_put(tx, world_content(object), view_of(key, 8),
 					 view_of(value, sizeof value)),
 			0);
 	}

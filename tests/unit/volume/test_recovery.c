@@ -17,15 +17,6 @@ enum {
 
 /* ---- Crashes --------------------------------------------------------------------------------- */
 
-/* What no flush has made durable is lost. */
-static void
-lose_power(struct world *world)
-{
-	sim_power_off(world->medium);
-	world_close(world);
-	sim_power_on(world->medium, sim_choose_oldest, NULL);
-}
-
 static void
 put(struct world *world, uint32_t number, uint8_t fill)
 {
@@ -85,7 +76,7 @@ what_was_synced_is_there_after_a_power_cut(void **state)
 		if (i % 7 == 0)
 			sync_volume(&world);
 	}
-	lose_power(&world); /* the last sync was after 49 */
+	world_lose_power(&world); /* the last sync was after 49 */
 	for (int again = 0; again < 3; again++) {
 		world_open(&world);
 		assert_int_equal(volume_stats(world.volume).recoveries, 1);
@@ -93,19 +84,19 @@ what_was_synced_is_there_after_a_power_cut(void **state)
 		for (uint32_t i = 0; i < 50; i++)
 			assert_int_equal(world_get(&world, i), (int)i);
 		assert_int_equal(world_get(&world, 50), COP_ENOENT);
-		lose_power(&world);
+		world_lose_power(&world);
 	}
 
 	/* What came after the sync is lost, and nothing else. */
 	world_open(&world);
 	put(&world, 100, 1);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	assert_int_equal(world_get(&world, 100), COP_ENOENT);
 	put(&world, 100, 2);
 	sync_volume(&world);
 	assert_int_equal(volume_checkpoint(world.volume), 0);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	assert_int_equal(replayed(&world), 0);
 	assert_int_equal(world_get(&world, 100), 2);
@@ -137,7 +128,7 @@ a_clean_volume_is_opened_without_its_journal(void **state)
 	/* The first change takes the mark away before it can be told that it happened. */
 	put(&world, 2, 2);
 	sync_volume(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	assert_int_equal(volume_stats(world.volume).recoveries, 1);
 	assert_int_equal(world_get(&world, 2), 2);
@@ -154,7 +145,7 @@ a_reader_replays_in_memory_and_writes_nothing(void **state)
 	for (uint32_t i = 0; i < 100; i++)
 		put(&world, i, (uint8_t)i);
 	sync_volume(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 	world.read_only = true;
 	for (int again = 0; again < 2; again++) {
 		uint64_t calls = sim_stats(world.medium).calls;
@@ -203,7 +194,7 @@ what_a_failed_flush_forgot_is_written_again(void **state)
 
 	world_reopen(&world); /* the process ends, the device's cache lives on */
 	assert_int_equal(world_get(&world, 1), 1);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	assert_int_equal(world_get(&world, 0), 1);
 	assert_int_equal(world_get(&world, 1), 1);
@@ -244,7 +235,7 @@ a_superblock_that_a_failed_flush_forgot_is_written_again(void **state)
 	world_open(&world);
 	put(&world, 4, 4);
 	sync_volume(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	for (uint32_t i = 1; i <= 4; i++)
 		assert_int_equal(world_get(&world, i), (int)i);
@@ -266,7 +257,7 @@ an_opening_writes_and_flushes_twice_and_no_more(void **state)
 	sync_volume(&world);
 	put(&world, 2, 1);
 	sync_volume(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 	before = sim_stats(world.medium);
 	world_open(&world);
 	after = sim_stats(world.medium);
@@ -290,7 +281,7 @@ openings_that_hold_nothing_take_no_room(void **state)
 	put(&world, 1, 1);
 	sync_volume(&world);
 	for (int i = 0; i < 100; i++) {
-		lose_power(&world);
+		world_lose_power(&world);
 		world_open(&world);
 		chain = chain_of(&world, &region);
 		assert_true(i == 0 || chain.count == count);
@@ -342,7 +333,7 @@ batches_that_were_given_up_never_come_back(void **state)
 	assert_int_equal(world_get(&world, 3), COP_ENOENT);
 	put(&world, 4, 4);
 	sync_volume(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	assert_int_equal(world_get(&world, 1), 1);
 	assert_int_equal(world_get(&world, 2), COP_ENOENT);
@@ -404,7 +395,7 @@ nothing_lands_on_what_the_journal_names(void **state)
 		runs[i] = put_data(&world, i, (uint8_t)(i + 1));
 	}
 	sync_volume(&world);
-	lose_power(&world);
+	world_lose_power(&world);
 	world_open(&world);
 	space_check(volume_space(world.volume));
 	for (uint32_t i = 0; i < 200; i++)
@@ -446,7 +437,7 @@ leave_unfinished(struct world *world, struct unfinished *out)
 	assert_int_equal(
 		geometry_init(&geometry, out->sb.blocks, out->sb.ag_blocks, out->sb.journal_blocks),
 		0);
-	lose_power(world);
+	world_lose_power(world);
 	out->addr = geometry_superblock(&geometry, 0, out->sb.slot);
 	assert_int_equal(sim_peek(world->medium, out->addr, out->block), 0);
 	for (uint32_t place = 1; place < geometry_superblock_places(&geometry); place++) {
@@ -465,7 +456,7 @@ go_on_and_crash(struct world *world, struct run runs[static RUNS_AFTER])
 		runs[i] = put_data(world, 1000 + i, (uint8_t)(i + 1));
 	put(world, 0, 77);
 	sync_volume(world);
-	lose_power(world);
+	world_lose_power(world);
 }
 
 static void
@@ -506,7 +497,7 @@ a_superblock_that_was_not_read_is_outdone(void **state)
 	for (int again = 0; again < 2; again++) {
 		world_open(&world);
 		expect_what_went_on(&world, runs);
-		lose_power(&world);
+		world_lose_power(&world);
 	}
 	world_open(&world);
 	assert_int_equal(volume_checkpoint(world.volume), 0);
@@ -666,7 +657,7 @@ replays_each_message_after_a_crash_at_each(void **state)
 		for (int i = 0; !done; i++) {
 			if (i == crash_at) {
 				sync_volume(&world);
-				lose_power(&world);
+				world_lose_power(&world);
 				world_open(&world);
 				crash_was_last = false;
 			}
@@ -681,7 +672,7 @@ replays_each_message_after_a_crash_at_each(void **state)
 		}
 		if (crash_was_last && crash_at > 0) { /* after the end, once */
 			sync_volume(&world);
-			lose_power(&world);
+			world_lose_power(&world);
 			world_open(&world);
 		}
 		assert_false(read_job(&world, record, &root, &cursor));
@@ -815,7 +806,7 @@ damage_under_what_was_durable_asks_before_it_writes(void **state)
 	sync_volume(&world);
 
 	/* It was accepted once and for all. */
-	lose_power(&world);
+	world_lose_power(&world);
 	world.accept_loss = false;
 	world_open(&world);
 	assert_int_equal(world_get(&world, 1), 1);
@@ -860,7 +851,7 @@ a_block_that_cannot_be_read_counts_where_the_next_batch_would_be(void **state)
 		put(&world, 2, 2);
 		sync_volume(&world);
 		sim_clear_faults(world.medium);
-		lose_power(&world);
+		world_lose_power(&world);
 		world.accept_loss = false;
 		world_open(&world);
 		assert_int_equal(world_get(&world, 1), 1);
@@ -903,7 +894,7 @@ change_much_and_crash(struct world *world)
 	}
 	assert_int_equal(volume_stats(world->volume).checkpoints, checkpoints);
 	assert_true(cache_stats(volume_cache(world->volume)).dirty_bytes > 2 * COP_CACHE_BYTES_MIN);
-	lose_power(world);
+	world_lose_power(world);
 	world->cache_bytes = 0;
 }
 

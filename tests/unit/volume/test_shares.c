@@ -12,46 +12,20 @@
 
 enum { A = 100, B = 101, C = 102, KEYS = 60, BYTES = 300, NODE = 4096 };
 
-static struct tree_name
-content_of(uint64_t object)
-{
-	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
-}
-
-/* The entries of a content tree, each filled with one byte. */
 static void
 grow(struct world *world, uint64_t object)
 {
-	for (uint64_t key = 0; key < KEYS; key++)
-		assert_int_equal(
-			world_put_content(world, object, key, (uint8_t)key, BYTES, true), 0);
-}
-
-static int
-clone_tree(struct world *world, uint64_t from, uint64_t to)
-{
-	struct tx *tx;
-	int err = tx_begin(world->volume, &world->visit, false, &tx);
-
-	if (err)
-		return err;
-	err = tx_clone_tree(tx, content_of(to), from);
-	if (err) {
-		tx_abort(tx);
-		return err;
-	}
-	return tx_commit(tx);
+	world_grow_content(world, object, KEYS, BYTES);
 }
 
 static void
 cloned(struct world *world)
 {
-
 	*world = (struct world){ 0 };
 	world_format(world, UINT64_C(64) << 20, NODE);
 	grow(world, A);
 	assert_int_equal(volume_checkpoint(world->volume), 0);
-	assert_int_equal(clone_tree(world, A, B), 0);
+	assert_int_equal(world_clone_content(world, A, B), 0);
 }
 
 static struct tree_root
@@ -60,7 +34,7 @@ root_of(struct world *world, uint64_t object)
 	struct tree *tree;
 	struct tree_root root;
 
-	assert_int_equal(volume_tree_open(world->volume, content_of(object), &tree), 0);
+	assert_int_equal(volume_tree_open(world->volume, world_content(object), &tree), 0);
 	root = tree->root;
 	volume_tree_release(world->volume, tree);
 	return root;
@@ -76,11 +50,9 @@ is_shared(struct world *world, const struct tree_pointer *pointer)
 }
 
 static void
-expect(struct world *world, uint64_t object, uint64_t changed, int fill)
+expect(struct world *world, uint64_t object, uint64_t changed, uint8_t fill)
 {
-	for (uint64_t key = 0; key < KEYS; key++)
-		assert_int_equal(
-			world_get_content(world, object, key), key == changed ? fill : (int)key);
+	world_expect_content(world, object, KEYS, changed, fill);
 }
 
 static void
@@ -139,8 +111,8 @@ nodes_of_the_open_generation_are_copied_as_well(void **state)
 	(void)state;
 	world_format(&world, UINT64_C(64) << 20, NODE);
 	grow(&world, A);
-	assert_int_equal(clone_tree(&world, A, B), 0);
-	assert_int_equal(clone_tree(&world, B, C), 0);
+	assert_int_equal(world_clone_content(&world, A, B), 0);
+	assert_int_equal(world_clone_content(&world, B, C), 0);
 	assert_int_equal(world_put_content(&world, A, 3, 90, BYTES, true), 0);
 	assert_int_equal(world_put_content(&world, B, 3, 91, BYTES, true), 0);
 	expect(&world, A, 3, 90);
@@ -167,7 +139,7 @@ asks_only_of_what_may_be_shared(void **state)
 	assert_int_equal(volume_stats(world.volume).share_lookups, 0);
 	assert_int_equal(world.volume->shares.stamp, 0);
 
-	assert_int_equal(clone_tree(&world, A, B), 0);
+	assert_int_equal(world_clone_content(&world, A, B), 0);
 	assert_int_equal(world.volume->shares.stamp, volume_generation(world.volume));
 	assert_int_equal(volume_checkpoint(world.volume), 0);
 	grow(&world, C);
@@ -189,7 +161,7 @@ a_replay_shares_again(void **state)
 
 	(void)state;
 	cloned(&world);
-	assert_int_equal(clone_tree(&world, A, C), 0);
+	assert_int_equal(world_clone_content(&world, A, C), 0);
 	assert_int_equal(world_put_content(&world, B, 7, 99, BYTES, true), 0);
 	assert_int_equal(volume_sync(world.volume), 0);
 	world_reopen(&world);
@@ -218,7 +190,7 @@ a_checkpoint_takes_all_changes(void **state)
 	for (uint64_t i = 0; i < 200; i++) {
 		/* A record of its own, so that roots lie apart. */
 		assert_int_equal(world_put_content(&world, 1000 + 2 * i, 1, 1, BYTES, true), 0);
-		assert_int_equal(clone_tree(&world, 1000 + 2 * i, 1001 + 2 * i), 0);
+		assert_int_equal(world_clone_content(&world, 1000 + 2 * i, 1001 + 2 * i), 0);
 		assert_int_equal(world_put_content(&world, A, i % KEYS, 1, BYTES, true), 0);
 	}
 	assert_true(world.volume->shares.list.count > 0);
@@ -257,7 +229,7 @@ the_first_clone_sets_its_reserve_aside(void **state)
 		left += 32;
 		others = space_available_blocks(space) - left;
 		assert_int_equal(space_admit(space, others, false), 0);
-		err = clone_tree(&world, A, B);
+		err = world_clone_content(&world, A, B);
 		space_unadmit(space, others);
 		if (err)
 			assert_int_equal(err, COP_ENOSPC);
@@ -283,7 +255,7 @@ survives_every_failing_allocation(void **state)
 		assert_int_equal(volume_checkpoint(world.volume), 0);
 		alloc_fail_nth(nth);
 		before = alloc_count();
-		err = clone_tree(&world, A, B);
+		err = world_clone_content(&world, A, B);
 		if (err == 0)
 			err = world_put_content(&world, B, 7, 99, BYTES, true);
 		if (err == 0)

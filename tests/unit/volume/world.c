@@ -142,6 +142,14 @@ world_end(struct world *world)
 }
 
 void
+world_lose_power(struct world *world)
+{
+	sim_power_off(world->medium);
+	world_close(world);
+	sim_power_on(world->medium, sim_choose_oldest, NULL);
+}
+
+void
 world_settle(struct world *world)
 {
 	volume_leave(world->volume, &world->visit);
@@ -219,8 +227,8 @@ world_get(struct world *world, uint32_t number)
 	return err ? err : value[0];
 }
 
-static struct tree_name
-content_of(uint64_t object)
+struct tree_name
+world_content(uint64_t object)
 {
 	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
 }
@@ -240,10 +248,10 @@ world_put_content(
 	if (err)
 		return err;
 	if (is_put)
-		err = tx_put(tx, content_of(object), view_of(key_bytes, sizeof key_bytes),
+		err = tx_put(tx, world_content(object), view_of(key_bytes, sizeof key_bytes),
 			view_of(value, bytes));
 	else
-		err = tx_delete(tx, content_of(object), view_of(key_bytes, sizeof key_bytes));
+		err = tx_delete(tx, world_content(object), view_of(key_bytes, sizeof key_bytes));
 	if (err) {
 		tx_abort(tx);
 		return err;
@@ -261,10 +269,43 @@ world_get_content(struct world *world, uint64_t object, uint64_t key)
 	int err;
 
 	put_be64(key_bytes, key);
-	err = volume_tree_open(world->volume, content_of(object), &tree);
+	err = volume_tree_open(world->volume, world_content(object), &tree);
 	if (err)
 		return err;
 	err = tree_get(tree, view_of(key_bytes, sizeof key_bytes), value, sizeof value, &bytes);
 	volume_tree_release(world->volume, tree);
 	return err ? err : value[0];
+}
+
+void
+world_grow_content(struct world *world, uint64_t object, uint64_t count, size_t bytes)
+{
+	for (uint64_t key = 0; key < count; key++)
+		assert_int_equal(
+			world_put_content(world, object, key, (uint8_t)key, bytes, true), 0);
+}
+
+void
+world_expect_content(
+	struct world *world, uint64_t object, uint64_t count, uint64_t changed, uint8_t fill)
+{
+	for (uint64_t key = 0; key < count; key++)
+		assert_int_equal(world_get_content(world, object, key),
+			key == changed ? fill : (uint8_t)key);
+}
+
+int
+world_clone_content(struct world *world, uint64_t from, uint64_t to)
+{
+	struct tx *tx;
+	int err = tx_begin(world->volume, &world->visit, false, &tx);
+
+	if (err)
+		return err;
+	err = tx_clone_tree(tx, world_content(to), from);
+	if (err) {
+		tx_abort(tx);
+		return err;
+	}
+	return tx_commit(tx);
 }

@@ -49,6 +49,9 @@ void world_close(struct world *world); /* without a checkpoint */
 void world_reopen(struct world *world);
 void world_end(struct world *world);
 
+/* Closes; what no flush has made durable is lost. */
+void world_lose_power(struct world *world);
+
 /* For a checkpoint that is to release: the world's own visit is left meanwhile. */
 void world_settle(struct world *world);
 
@@ -63,9 +66,21 @@ MUST_CHECK int world_delete(struct world *world, uint32_t number);
 /* The byte that fills the value, or a negative error. */
 int world_get(struct world *world, uint32_t number);
 
-/* Puts an entry into the content tree of `object`, or deletes it. */
+/* The content tree of `object`. */
+struct tree_name world_content(uint64_t object);
+
+/* Puts an entry into it, or deletes it. */
 MUST_CHECK int world_put_content(struct world *world, uint64_t object, uint64_t key, uint8_t fill,
 	size_t bytes, bool is_put);
 int world_get_content(struct world *world, uint64_t object, uint64_t key);
+
+/* Entries 0 to `count` - 1, each filled with its number; and whether they are there, but that entry
+ * `changed` is filled with `fill`. */
+void world_grow_content(struct world *world, uint64_t object, uint64_t count, size_t bytes);
+void world_expect_content(
+	struct world *world, uint64_t object, uint64_t count, uint64_t changed, uint8_t fill);
+
+/* In one transaction; the errors of commit. */
+MUST_CHECK int world_clone_content(struct world *world, uint64_t from, uint64_t to);
 
 #endif
