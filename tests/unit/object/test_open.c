@@ -422,6 +422,8 @@ tells_that_the_device_has_no_room(void **state)
 	world_fini(&world);
 }
 
+/* ---- The thread and the clock ---------------------------------------------------------------- */
+
 /* A clock that lets the thread in the background wait for the test. */
 struct gated {
 	struct world world; /* first: it is the context of its other functions */
@@ -441,11 +443,27 @@ gated_clock(void *context)
 	return atomic_load(&gated->world.now_ns);
 }
 
+/* Until the thread has been through so many rounds, each of which begins after the call. */
 static void
-open_gated(struct gated *gated)
+wait_for_rounds(struct world *world, uint64_t count)
+{
+	struct cop_volume *volume = world->volume;
+	uint64_t end;
+
+	mutex_lock(&volume->lock);
+	end = volume->work_rounds + count + (volume->is_working ? 1 : 0);
+	while (volume->work_rounds < end)
+		condition_wait(&volume->changed, &volume->lock);
+	mutex_unlock(&volume->lock);
+}
+
+/* It has looked for jobs that were there. */
+static void
+gated_init(struct gated *gated, uint64_t seed)
 {
 	struct cop_open_options options = COP_INIT(options);
 
+	world_init(&gated->world, 16 * MIB, 0, seed);
 	gated->test = pthread_self();
 	assert_int_equal(pthread_mutex_init(&gated->gate, NULL), 0);
 	cop_release(gated->world.root);
@@ -455,52 +473,71 @@ open_gated(struct gated *gated)
 	options.context = gated;
 	must(cop_open_on(gated->world.dev, &options, &gated->world.volume));
 	must(cop_root(gated->world.volume, NULL, &gated->world.root));
+	wait_for_rounds(&gated->world, 1);
 }
 
-/* Until the thread has been through so many rounds, or no job is left. */
 static void
-wait_for_rounds(struct world *world, uint64_t count)
+gated_fini(struct gated *gated)
 {
-	struct cop_volume *volume = world->volume;
-	uint64_t first;
-	uint64_t rounds;
-
-	mutex_lock(&volume->lock);
-	first = volume->work_rounds;
-	mutex_unlock(&volume->lock);
-	do {
-		mutex_lock(&volume->lock);
-		condition_wait(&volume->changed, &volume->lock);
-		rounds = volume->work_rounds;
-		mutex_unlock(&volume->lock);
-	} while (rounds < first + count && jobs_left(world) > 0);
+	world_fini(&gated->world);
+	pthread_mutex_destroy(&gated->gate);
 }
 
 static void
-goes_on_in_its_thread_when_there_is_room_again(void **state)
+makes_durable_in_its_thread(void **state)
 {
 	struct gated gated;
 	struct world *world = &gated.world;
-	uint64_t taken;
+	struct cop_object *file;
 
 	(void)state;
-	world_init(world, 16 * MIB, 0, 10);
-	open_gated(&gated);
-	wait_for_rounds(world, 1); /* it has looked for jobs that were there */
-	pthread_mutex_lock(&gated.gate);
-	remove_large_file(world);
-	taken = take_all_room(world);
-	pthread_mutex_unlock(&gated.gate);
-	wait_for_rounds(world, 3);
-	assert_int_equal(jobs_left(world), 1);
-	space_unadmit(volume_space(world->volume->volume), taken);
-	wait_for_rounds(world, 3);
-	assert_int_equal(jobs_left(world), 1); /* it is not tried all the time */
+	gated_init(&gated, 12);
+	file = world_file(world); /* a transaction */
+	wait_for_rounds(world, 1);
+	assert_true(volume_needs_sync(world->volume->volume));
 	world->now_ns += INT64_C(5000000000);
-	wait_for_rounds(world, 30);
-	assert_int_equal(jobs_left(world), 0);
-	world_fini(world);
-	pthread_mutex_destroy(&gated.gate);
+	wait_for_rounds(world, 1);
+	assert_false(volume_needs_sync(world->volume->volume));
+
+	must(cop_write(file, 0, "x", 1, NULL)); /* a page */
+	wait_for_rounds(world, 1);
+	assert_int_equal(atomic_load(&world->volume->dirty_pages), 1);
+	world->now_ns += INT64_C(5000000000);
+	wait_for_rounds(world, 1);
+	assert_int_equal(atomic_load(&world->volume->dirty_pages), 0);
+	assert_false(volume_needs_sync(world->volume->volume));
+	cop_release(file);
+	gated_fini(&gated);
+}
+
+/* After five seconds, and at once when the clock is set back. */
+static void
+goes_on_in_its_thread_when_there_is_room_again(void **state)
+{
+	static const int64_t later_ns[] = { INT64_C(5000000000), INT64_C(-3600000000000) };
+	enum { STEPS_MAX = 10 };
+
+	(void)state;
+	for (uint64_t i = 0; i < ARRAY_COUNT(later_ns); i++) {
+		struct gated gated;
+		struct world *world = &gated.world;
+		uint64_t taken;
+
+		gated_init(&gated, 13 + i);
+		pthread_mutex_lock(&gated.gate);
+		remove_large_file(world);
+		taken = take_all_room(world);
+		pthread_mutex_unlock(&gated.gate);
+		wait_for_rounds(world, 1);
+		assert_int_equal(jobs_left(world), 1);
+		space_unadmit(volume_space(world->volume->volume), taken);
+		wait_for_rounds(world, 2);
+		assert_int_equal(jobs_left(world), 1); /* it is not tried all the time */
+		world->now_ns += later_ns[i];
+		wait_for_rounds(world, STEPS_MAX);
+		assert_int_equal(jobs_left(world), 0);
+		gated_fini(&gated);
+	}
 }
 
 int
@@ -518,6 +555,7 @@ main(void)
 		cmocka_unit_test(runs_jobs_in_its_thread),
 		cmocka_unit_test(lets_a_job_wait_for_room),
 		cmocka_unit_test(tells_that_the_device_has_no_room),
+		cmocka_unit_test(makes_durable_in_its_thread),
 		cmocka_unit_test(goes_on_in_its_thread_when_there_is_room_again),
 	};
 

@@ -88,6 +88,48 @@ a_change_is_durable_after_five_seconds(void **state)
 	world_end(&world);
 }
 
+/* Its five seconds are its own, whatever was due or made durable before it. */
+static void
+a_change_after_a_sync_has_five_seconds_again(void **state)
+{
+	struct world world = { 0 };
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	put(&world, 1);
+	tick_after(&world, 0);
+	assert_int_equal(volume_sync(world.volume), 0);
+	tick_after(&world, 2 * second_ns);
+	for (uint32_t i = 2; i < 5; i++) {
+		put(&world, i); /* at once after a timed sync as well */
+		tick_after(&world, 0);
+		tick_after(&world, 5 * second_ns - 1);
+		assert_true(volume_needs_sync(world.volume));
+		tick_after(&world, 1);
+		assert_false(volume_needs_sync(world.volume));
+		assert_int_equal(syncs(&world), i);
+	}
+	world_end(&world);
+}
+
+static void
+a_program_that_is_killed_keeps_what_came_before_a_tick(void **state)
+{
+	struct world world = { 0 };
+	uint64_t flushes;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	put(&world, 1);
+	flushes = sim_stats(world.medium).flushes;
+	tick_after(&world, 0);
+	assert_true(volume_needs_sync(world.volume));
+	assert_int_equal(sim_stats(world.medium).flushes, flushes);
+	world_reopen(&world);
+	assert_int_equal(world_get(&world, 1), 1);
+	world_end(&world);
+}
+
 static void
 a_clock_that_is_set_back_delays_a_sync_by_five_seconds(void **state)
 {
@@ -125,6 +167,25 @@ a_checkpoint_comes_after_half_a_minute(void **state)
 	assert_int_equal(checkpoints(&world), before + 1);
 	assert_false(volume_is_dirty(world.volume));
 	tick_after(&world, 60 * second_ns);
+	assert_int_equal(checkpoints(&world), before + 1);
+	world_end(&world);
+}
+
+static void
+a_clock_that_is_set_back_delays_a_checkpoint_by_half_a_minute(void **state)
+{
+	struct world world = { 0 };
+	uint64_t before;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	put(&world, 1);
+	before = checkpoints(&world);
+	tick_after(&world, 0);
+	tick_after(&world, -3600 * second_ns);
+	tick_after(&world, 30 * second_ns - 1);
+	assert_int_equal(checkpoints(&world), before);
+	tick_after(&world, 1);
 	assert_int_equal(checkpoints(&world), before + 1);
 	world_end(&world);
 }
@@ -444,7 +505,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_sync_makes_all_of_it_durable),
 		cmocka_unit_test(a_change_is_durable_after_five_seconds),
+		cmocka_unit_test(a_change_after_a_sync_has_five_seconds_again),
+		cmocka_unit_test(a_program_that_is_killed_keeps_what_came_before_a_tick),
 		cmocka_unit_test(a_clock_that_is_set_back_delays_a_sync_by_five_seconds),
+		cmocka_unit_test(a_clock_that_is_set_back_delays_a_checkpoint_by_half_a_minute),
 		cmocka_unit_test(a_checkpoint_comes_after_half_a_minute),
 		cmocka_unit_test(a_long_journal_is_ended_by_a_checkpoint),
 		cmocka_unit_test(a_mark_follows_when_nothing_happens),
