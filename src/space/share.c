@@ -324,6 +324,15 @@ share_plan_apply(const struct share_plan *plan, struct tree *tree)
 	}
 }
 
+/* Entries that fill half of a node, at least. */
+static uint64_t
+half_a_node(uint64_t level, uint32_t node_bytes)
+{
+	uint64_t entry_bytes = level == 0 ? ENTRY_BYTES : CHILD_BYTES + SHARE_KEY_BYTES;
+
+	return (node_bytes - HEADER_BYTES) / entry_bytes / 2;
+}
+
 /*
  * Level by level from the leaves: so many nodes are met as there are changes, or as the level has;
  * each may be shadowed, and be emptied and made again. A node splits in the middle, so each birth
@@ -340,15 +349,27 @@ share_nodes_worst(uint64_t changes, uint8_t levels, uint32_t node_bytes)
 	if (changes == 0)
 		return 0;
 	for (uint64_t level = 0; level < height; level++) {
-		uint64_t entry_bytes = level == 0 ? ENTRY_BYTES : CHILD_BYTES + SHARE_KEY_BYTES;
-		uint64_t half = (node_bytes - HEADER_BYTES) / entry_bytes / 2;
+		uint64_t half = half_a_node(level, node_bytes);
 		uint64_t width = 1;
 
 		for (uint64_t above = level + 1; above < height && width < met; above++)
 			width *= node_bytes / CHILD_BYTES;
 		met = min_u64(met, width);
-		added = min_u64(added, met + added / half);
+		added = min_u64(added, met + div_up(added, half));
 		nodes += 2 * met + added;
 	}
 	return nodes + 1 + added;
+}
+
+uint8_t
+share_levels_ahead(uint8_t levels, uint8_t more, uint64_t blocks, uint32_t node_bytes)
+{
+	uint64_t nodes = blocks / 2 / half_a_node(0, node_bytes); /* ranges do not touch, mostly */
+	uint8_t most = LEVELS_OF_A_NEW_TREE;
+
+	for (; nodes > 1; nodes /= half_a_node(most, node_bytes))
+		most++;
+	if (levels < most)
+		levels = (uint8_t)min_u64(levels + more, most);
+	return levels == 0 ? LEVELS_OF_A_NEW_TREE : levels;
 }

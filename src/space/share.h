@@ -57,7 +57,15 @@ bool share_plan_is_prepared(
 	const struct share_plan *plan, struct tree *tree, struct tree_pins *pins);
 void share_plan_apply(const struct share_plan *plan, struct tree *tree);
 
-/* Nodes that so many changes may take at the worst, all at once, in a tree of `levels`. */
+/*
+ * Nodes that so many changes may take at the worst in a tree of `levels`: carried out at one time,
+ * or one after the other in ascending order, in one generation, which may make the tree higher. So
+ * many changes and so many others take no more together than each for itself.
+ */
 uint64_t share_nodes_worst(uint64_t changes, uint8_t levels, uint32_t node_bytes);
+
+/* Levels that a tree of `levels` may come to have when it grows by `more`: no more than the ranges
+ * need that fit a volume of so many blocks. */
+uint8_t share_levels_ahead(uint8_t levels, uint8_t more, uint64_t blocks, uint32_t node_bytes);
 
 #endif

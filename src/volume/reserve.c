@@ -38,9 +38,7 @@ reserve_blocks(const struct volume *volume, bool is_sharing)
 	uint64_t blocks = max_u64(removal, cut) * NODE_COPIES_MAX * volume->node_blocks;
 
 	if (is_sharing)
-		blocks += share_nodes_worst(TX_EMPTYING_SHARES,
-				  volume->shares.tree.tree.root.levels, volume->env.node_bytes) *
-			  NODE_COPIES_MAX * volume->node_blocks;
+		blocks += volume__shares_worst(volume, SHARE_POINTS_OF_ADD * TX_EMPTYING_SHARES);
 	return 3 * (blocks + TX_CUT_BLOCKS);
 }
 

@@ -15,6 +15,16 @@
  * So the tree of a generation says exactly how often each of its blocks is referred to, its own
  * nodes are nodes of that generation like any other, and recovery begins with an empty list.
  *
+ * That must be possible when nothing is free, since a checkpoint is what makes something free. So
+ * blocks are promised to it, from the tickets of those who change counts, such that at any time
+ *
+ *   promised = one round of one change + what all changes of the period take at the worst
+ *              - what the rounds of this period have taken
+ *
+ * A round is as large as the free blocks allow, down to one change: that, the promise covers.
+ * Rounds go through the list in ascending order, so that together they take no more than all
+ * changes at once would: what they take comes out of the second part, and the first stays.
+ *
  * Increments and decrements of one block meet in one number, and a block is released only when the
  * number says that it is referred to once; so nothing depends on the order in which a checkpoint
  * applies them. Within a transaction the order matters: the messages come first, which hand out the
@@ -29,8 +39,10 @@
 #include <stdlib.h>
 
 enum {
-	DRAIN_CHANGES = 16, /* planned and carried out at one time */
+	DRAIN_CHANGES = 16, /* planned and carried out at one time, where there is room for it */
+	DRAIN_LESS = 4,     /* times less, where there is not */
 	DRAIN_ROUNDS_SPARE = 4,
+	DRAIN_LEVELS = 2, /* that the tree may grow by while it is brought up to date */
 	PATH_LEVELS_MAX = TREE_LEVELS_MAX,
 };
 
@@ -56,13 +68,54 @@ can_be_shared(enum tree_kind kind)
 	return kind == TREE_CONTENT;
 }
 
+/* ---- Blocks for bringing the tree up to date ------------------------------------------------- */
+
+static uint64_t
+blocks_worst(const struct volume *volume, uint64_t changes, uint8_t levels)
+{
+	return share_nodes_worst(changes, levels, volume->env.node_bytes) * NODE_COPIES_MAX *
+	       volume->node_blocks;
+}
+
+/* Of one round of one change, also when the tree has grown in the rounds before it. */
+static uint64_t
+round_blocks(const struct volume *volume)
+{
+	uint8_t levels = share_levels_ahead(volume->shares.levels, DRAIN_LEVELS,
+		volume->geometry.blocks, volume->env.node_bytes);
+
+	return blocks_worst(volume, 1, levels);
+}
+
 uint64_t
 volume__shares_blocks(const struct volume *volume, uint64_t changes)
 {
-	uint64_t nodes = share_nodes_worst(
-		changes, volume->shares.tree.tree.root.levels, volume->env.node_bytes);
+	uint64_t round;
 
-	return nodes * NODE_COPIES_MAX * volume->node_blocks;
+	if (changes == 0)
+		return 0;
+	round = round_blocks(volume);
+	return blocks_worst(volume, changes, volume->shares.levels) + round -
+	       min_u64(round, volume->shares.promised_blocks);
+}
+
+uint64_t
+volume__shares_worst(const struct volume *volume, uint64_t changes)
+{
+	uint8_t levels = share_levels_ahead(volume->shares.tree.tree.root.levels, 1,
+		volume->geometry.blocks, volume->env.node_bytes);
+
+	return blocks_worst(volume, changes, levels) + round_blocks(volume);
+}
+
+/* What should be promised now that the list holds something. */
+static uint64_t
+wanted_blocks(const struct volume *volume)
+{
+	const struct shares *shares = &volume->shares;
+	uint64_t worst = blocks_worst(volume, shares->list.count + shares->drained, shares->levels);
+
+	return round_blocks(volume) + worst - min_u64(worst, shares->drained_blocks);
 }
 
 /* Gate exclusive: what the list will cost a checkpoint counts as dirty memory. */
@@ -465,13 +518,16 @@ volume__shares_applied(struct volume *volume)
 	shares->work = NULL;
 	if (shares->adds == 0)
 		return;
-	want = volume__shares_blocks(volume, shares->list.count);
+	want = wanted_blocks(volume);
 	if (want > shares->promised_blocks) {
 		uint64_t more = min_u64(want - shares->promised_blocks, work->promised_blocks);
 
 		volume->taken.blocks += more;
 		shares->promised_blocks += more;
 	}
+#ifdef COP_CHECKED
+	assert(shares->promised_blocks >= want);
+#endif
 	note_list(volume);
 }
 
@@ -525,15 +581,16 @@ volume__hook_gain(void *context, enum tree_kind kind, const struct tree_gain *ga
 
 /* ---- Checkpoints ----------------------------------------------------------------------------- */
 
+/* Up to `most` of them. */
 static size_t
-first_changes(struct volume *volume, struct share_change changes[static DRAIN_CHANGES])
+first_changes(struct volume *volume, size_t most, struct share_change changes[static DRAIN_CHANGES])
 {
 	uint64_t from = 0;
 	size_t count = 0;
 
+	assert(most <= DRAIN_CHANGES);
 	gate_enter_shared(volume->gate);
-	while (count < DRAIN_CHANGES &&
-		share_list_next(&volume->shares.list, from, &changes[count])) {
+	while (count < most && share_list_next(&volume->shares.list, from, &changes[count])) {
 		from = changes[count].addr + changes[count].blocks;
 		count++;
 	}
@@ -541,32 +598,55 @@ first_changes(struct volume *volume, struct share_change changes[static DRAIN_CH
 	return count;
 }
 
-/* For one round: blocks come from what transactions have set aside, as far as that goes. */
+/* What a round has set aside. */
+struct round {
+	struct reservation reservation;
+	uint64_t promised_blocks; /* of it, out of the promise */
+};
+
+static void
+give_back_promise(struct volume *volume, uint64_t blocks)
+{
+	gate_enter_exclusive(volume->gate);
+	volume->shares.promised_blocks += blocks;
+	gate_leave_exclusive(volume->gate);
+}
+
+/* Blocks come from what transactions have set aside, as far as that goes. */
 static int
-reserve_round(struct volume *volume, size_t count, struct reservation *out_reservation)
+reserve_round(struct volume *volume, size_t count, struct round *out_round)
 {
 	struct shares *shares = &volume->shares;
 	uint64_t nodes =
 		share_nodes_worst(count, shares->tree.tree.root.levels, volume->env.node_bytes);
 	struct reservation want = volume__worst(volume, (uint32_t)nodes, 0);
 	struct reservation more = want;
-	uint64_t held;
+	uint64_t promised;
 	int err;
 
 	gate_enter_exclusive(volume->gate);
-	held = min_u64(shares->promised_blocks, want.blocks);
-	shares->promised_blocks -= held;
+	promised = min_u64(shares->promised_blocks, want.blocks);
+	shares->promised_blocks -= promised;
 	gate_leave_exclusive(volume->gate);
-	more.blocks -= held;
+	more.blocks -= promised;
 	err = volume__reserve(volume, &more, NULL, DRAW_ALL);
 	if (err) {
-		gate_enter_exclusive(volume->gate);
-		shares->promised_blocks += held;
-		gate_leave_exclusive(volume->gate);
+		give_back_promise(volume, promised);
 		return err;
 	}
-	*out_reservation = want;
+	*out_round = (struct round){ .reservation = want, .promised_blocks = promised };
 	return 0;
+}
+
+/* What it has taken, the promise pays first. */
+static void
+unreserve_round(struct volume *volume, struct round *round, const struct reservation *taken)
+{
+	uint64_t left = round->promised_blocks - min_u64(round->promised_blocks, taken->blocks);
+
+	give_back_promise(volume, left);
+	round->reservation.blocks -= left;
+	volume__unreserve(volume, &round->reservation, taken, NULL);
 }
 
 /* The tree gains what the list loses. */
@@ -582,6 +662,8 @@ carry_out(struct volume *volume, const struct share_plan *plan, const struct sha
 	for (size_t i = 0; i < count; i++)
 		share_list_add(&shares->list, spares, changes[i].addr, changes[i].blocks,
 			-changes[i].change);
+	shares->drained += count;
+	shares->drained_blocks += volume->taken.blocks;
 	atomic_fetch_add(&shares->version, 1);
 	note_list(volume);
 }
@@ -590,9 +672,9 @@ static int
 drain_some(struct volume *volume, const struct share_change *changes, size_t count)
 {
 	struct tree *tree = &volume->shares.tree.tree;
-	struct reservation reservation = { 0 };
 	struct reservation taken = { 0 };
 	struct share_spares spares = { 0 };
+	struct round round;
 	struct share_plan plan;
 	struct tree_pins pins;
 	int err = share_plan_make(tree, changes, count, &plan);
@@ -602,7 +684,7 @@ drain_some(struct volume *volume, const struct share_change *changes, size_t cou
 	tree_pins_init(&pins, volume->cache);
 	err = share_spares_fill(&spares, SHARE_POINTS_OF_ADD * count);
 	if (err == 0)
-		err = reserve_round(volume, count, &reservation);
+		err = reserve_round(volume, count, &round);
 	if (err)
 		goto out;
 	err = share_plan_prepare(&plan, tree, &pins);
@@ -615,7 +697,7 @@ drain_some(struct volume *volume, const struct share_change *changes, size_t cou
 		taken = volume->taken;
 		gate_leave_exclusive(volume->gate);
 	}
-	volume__unreserve(volume, &reservation, &taken, NULL);
+	unreserve_round(volume, &round, &taken);
 
 out:
 	tree_pins_release(&pins);
@@ -624,39 +706,58 @@ out:
 	return err;
 }
 
+/* Rounds of so many that the list takes. */
+static size_t
+rounds_of(struct volume *volume, size_t most)
+{
+	size_t rounds;
+
+	gate_enter_shared(volume->gate);
+	rounds = volume->shares.list.count / most + DRAIN_ROUNDS_SPARE;
+	gate_leave_shared(volume->gate);
+	return rounds;
+}
+
 int
 volume__shares_drain(struct volume *volume)
 {
 	struct share_change changes[DRAIN_CHANGES];
-	size_t count = 0;
-	size_t rounds;
-	int err = 0;
+	size_t most = DRAIN_CHANGES;
 
 	/* Others may add to it as fast as it is worked off: then the caller sees to it. */
-	gate_enter_shared(volume->gate);
-	rounds = volume->shares.list.count / DRAIN_CHANGES + DRAIN_ROUNDS_SPARE;
-	gate_leave_shared(volume->gate);
-	for (; err == 0 && rounds > 0; rounds--) {
-		count = first_changes(volume, changes);
-		if (count == 0)
-			break;
-		err = drain_some(volume, changes, count);
+	for (size_t rounds = rounds_of(volume, most); rounds > 0; rounds--) {
+		size_t count = first_changes(volume, most, changes);
+		int err = count == 0 ? 0 : drain_some(volume, changes, count);
+
+		if (err == COP_ENOSPC && most > 1) {
+			err_clear();
+			most /= DRAIN_LESS;
+			rounds = rounds_of(volume, most);
+			continue;
+		}
+		if (err || count == 0)
+			return err;
 	}
-	return err;
+	return 0;
 }
 
 void
 volume__shares_freeze(struct volume *volume, struct superblock *sb)
 {
 	struct shares *shares = &volume->shares;
+	uint64_t kept;
 
 	gate_assert_exclusive(volume->gate);
 	assert(shares->list.count == 0);
 	sb->shares = shares->tree.tree.root;
 	if (!planted(PLANT_STAMP_NOT_KEPT))
 		sb->share_stamp = atomic_load(&shares->stamp);
-	space_unadmit(volume->space, shares->promised_blocks);
-	shares->promised_blocks = 0;
+	shares->levels = shares->tree.tree.root.levels;
+	shares->drained = 0;
+	shares->drained_blocks = 0;
+	kept = min_u64(shares->promised_blocks, round_blocks(volume));
+	space_unadmit(volume->space, shares->promised_blocks - kept);
+	shares->promised_blocks = kept;
 }
 
 void
@@ -666,6 +767,9 @@ volume__shares_init(struct volume *volume, const struct superblock *sb)
 
 	share_list_free(&shares->list);
 	shares->promised_blocks = 0;
+	shares->drained = 0;
+	shares->drained_blocks = 0;
+	shares->levels = sb->shares.levels;
 	volume__tree_init(
 		volume, &shares->tree, (struct tree_name){ .kind = TREE_SHARES }, &sb->shares);
 	atomic_store(&shares->stamp, sb->share_stamp);

@@ -124,9 +124,11 @@ bool
 tx__is_covered(struct tx *tx, const struct reservation *reservation, const struct share_need *need)
 {
 	struct share_work *work = &tx->work;
+	uint64_t changes = SHARE_POINTS_OF_ADD * work->adds;
 	bool is_covered = need->adds <= work->adds && need->pieces <= work->pieces;
 
-	if (nodes_worst(tx) > reservation->nodes)
+	if (nodes_worst(tx) > reservation->nodes ||
+		volume__shares_blocks(tx->volume, changes) > work->promised_blocks)
 		return false;
 	work->is_copying = need->is_copying;
 	if (need->adds > work->adds)

@@ -229,7 +229,7 @@ enum {
 	TX_CUT_CONTENT_MESSAGES = 5,
 	TX_CUT_CATALOG_MESSAGES = 1,
 	TX_CUT_BLOCKS = 2,
-	TX_EMPTYING_SHARES = 16, /* counts of references that change */
+	TX_EMPTYING_SHARES = 8, /* ranges of blocks whose counts of references change */
 };
 
 /*

@@ -97,7 +97,10 @@ struct shares {
 	/* Guarded by the gate. The tree changes only in a checkpoint, by whoever has the turn. */
 	struct open_tree tree;
 	struct share_list list;   /* changes that the tree does not show yet */
-	uint64_t promised_blocks; /* admitted, for the nodes that these will take */
+	uint64_t promised_blocks; /* admitted, for bringing the tree up to date: shares.c */
+	uint64_t drained;         /* changes that have gone from the list since the last freeze */
+	uint64_t drained_blocks;  /* of nodes that were taken for these */
+	uint8_t levels;           /* of the tree at the last freeze */
 	struct share_work *work;  /* of the transaction that is being applied */
 	uint64_t adds;            /* by it */
 
@@ -299,8 +302,12 @@ void volume__shares_fini(struct volume *volume);
 /* Not without looking known to be referred to once. Any thread. */
 bool volume__may_be_shared(struct volume *volume, uint64_t birth);
 
-/* Blocks of nodes that bringing the tree up to date takes at the worst, for so many changes. */
+/* Gate held. What has to be set aside for a transaction that makes so many changes, so that a
+ * checkpoint can bring the tree up to date. */
 uint64_t volume__shares_blocks(const struct volume *volume, uint64_t changes);
+
+/* The most that this is, also when the tree has grown by a level. */
+uint64_t volume__shares_worst(const struct volume *volume, uint64_t changes);
 
 /*
  * Preparing: with no lock held, what the transaction will need to know is asked; it may read.

@@ -1,5 +1,6 @@
 #include "space/share.h"
 
+#include "base/num.h"
 #include "support/alloc.h"
 #include "tree/world.h"
 
@@ -193,6 +194,82 @@ agrees_with_an_array_at_random(void **state)
 	world_close(c.w);
 }
 
+/*
+ * What a checkpoint relies on: going through the list in ascending order, some at a time, takes no
+ * more nodes than everything at once would at the worst, though the tree grows; and with what one
+ * change takes beside it there is always enough for the next.
+ */
+static void
+rounds_take_no_more_than_all_at_once(void **state)
+{
+	enum { GENERATIONS = 60, CHANGES_MAX = 900, ROUND_MAX = 16, GROWTH = 2 };
+	static struct share_change changes[CHANGES_MAX];
+	struct counted c;
+	struct rng rng;
+
+	(void)state;
+	counted_init(&c);
+	rng_seed(&rng, 7);
+	for (int i = 0; i < GENERATIONS; i++) {
+		size_t count = choose(&c, &rng, changes, 1 + rng_below(&rng, CHANGES_MAX));
+		uint8_t ahead = share_levels_ahead(c.tree.root.levels, GROWTH, BLOCKS, NODE);
+		uint64_t left = share_nodes_worst(count, c.tree.root.levels, NODE) +
+				share_nodes_worst(1, ahead, NODE);
+		uint64_t most = 1 + rng_below(&rng, ROUND_MAX);
+
+		if (i % 10 == 9) { /* all of it goes */
+			count = 0;
+			for (uint64_t block = 0; block < BLOCKS && count < CHANGES_MAX; block++) {
+				if (c.extra[block] > 0)
+					changes[count++] = (struct share_change){ block, 1,
+						-(int64_t)c.extra[block] };
+			}
+			left = share_nodes_worst(count, c.tree.root.levels, NODE) +
+			       share_nodes_worst(1, ahead, NODE);
+		}
+		for (size_t done = 0; done < count; done += most) {
+			uint32_t before = c.w->new_nodes;
+
+			assert_true(share_nodes_worst(1, c.tree.root.levels, NODE) <= left);
+			change(&c, changes + done, min_u64(most, count - done));
+			assert_true(c.w->new_nodes - before <= left);
+			left -= c.w->new_nodes - before;
+		}
+		assert_true(left >= share_nodes_worst(1, ahead, NODE));
+		expect(&c);
+		world_checkpoint(c.w);
+		if (i % 3 == 0)
+			world_forget(c.w);
+	}
+	world_close(c.w);
+}
+
+static void
+so_many_and_others_take_no_more_than_each_for_itself(void **state)
+{
+	(void)state;
+	for (uint8_t levels = 0; levels < 5; levels++) {
+		for (uint64_t a = 1; a < 3000; a += a < 50 ? 1 : 37) {
+			for (uint64_t b = a; b < 3000; b += b < 50 ? 1 : 41)
+				assert_true(share_nodes_worst(a + b, levels, NODE) <=
+					    share_nodes_worst(a, levels, NODE) +
+						    share_nodes_worst(b, levels, NODE));
+		}
+	}
+}
+
+static void
+knows_how_high_a_tree_may_grow(void **state)
+{
+	(void)state;
+	assert_int_equal(share_levels_ahead(0, 1, 100, NODE), 1);
+	assert_int_equal(share_levels_ahead(1, 1, 100, NODE), 1); /* so few blocks */
+	assert_int_equal(share_levels_ahead(1, 1, 2048, NODE), 2);
+	assert_int_equal(share_levels_ahead(1, 5, 2048, NODE), 2);
+	assert_int_equal(share_levels_ahead(3, 1, 2048, NODE), 3); /* though it is */
+	assert_int_equal(share_levels_ahead(2, 1, 1 << 20, NODE), 3);
+}
+
 static void
 looks_up_what_covers_a_range(void **state)
 {
@@ -298,6 +375,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_ranges_as_few_as_can_be),
 		cmocka_unit_test(agrees_with_an_array_at_random),
+		cmocka_unit_test(rounds_take_no_more_than_all_at_once),
+		cmocka_unit_test(so_many_and_others_take_no_more_than_each_for_itself),
+		cmocka_unit_test(knows_how_high_a_tree_may_grow),
 		cmocka_unit_test(looks_up_what_covers_a_range),
 		cmocka_unit_test(refuses_a_count_below_one),
 		cmocka_unit_test(refuses_a_tree_that_makes_no_sense),

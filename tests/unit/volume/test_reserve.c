@@ -73,12 +73,89 @@ grows_with_what_emptying_may_touch(void **state)
 	world_end(&world);
 }
 
+enum {
+	SHARES = 3,       /* acts of sharing: two fill most of a leaf of the share tree */
+	SHARES_EACH = 60, /* ranges of blocks: with the third it is too many */
+};
+
+/* Blocks no two of which lie side by side, in one run. */
+static struct run
+take_scattered(struct world *world, uint32_t count)
+{
+	struct run run;
+	struct tx *tx;
+
+	assert_int_equal(tx_begin(world->volume, &world->visit, false, &tx), 0);
+	assert_int_equal(tx_take(tx, SPACE_DATA, 0, 2 * count, &run), 0);
+	assert_int_equal(run.blocks, 2 * count);
+	assert_int_equal(tx_commit(tx), 0);
+	return run;
+}
+
+/* Each is referred to once more. */
+static void
+share_scattered(struct world *world, struct run run)
+{
+	struct run runs[TX_CLONE_RUNS_MAX];
+	uint32_t count = run.blocks / 2;
+	struct tx *tx;
+
+	assert_true(count <= TX_CLONE_RUNS_MAX);
+	for (uint32_t i = 0; i < count; i++)
+		runs[i] = (struct run){ .addr = run.addr + 2 * i, .blocks = 1 };
+	assert_int_equal(tx_begin(world->volume, &world->visit, false, &tx), 0);
+	assert_int_equal(tx_clone_runs(tx, content_of(101), 100, runs, count), 0);
+	if (tx_commit(tx) != 0)
+		fail_msg("%s", err_text());
+}
+
+/*
+ * Emptying uses up what is free; what it gives up comes back with two checkpoints. These must be
+ * possible then, whatever they have to do to bring the share tree up to date.
+ */
+static void
+a_checkpoint_has_room_though_the_share_tree_grows(void **state)
+{
+	struct world world = { 0 };
+	struct run runs[SHARES];
+	uint32_t count = 0;
+
+	(void)state;
+	world_format(&world, 8 << 20, 0);
+	for (uint32_t i = 0; i < SHARES; i++)
+		runs[i] = take_scattered(&world, SHARES_EACH);
+	for (uint32_t i = 0; i + 1 < SHARES; i++)
+		share_scattered(&world, runs[i]);
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	assert_int_equal(world.volume->shares.tree.tree.root.levels, 1);
+	while (world_put(&world, count, (uint8_t)count, 400) == 0)
+		count++;
+	for (uint32_t i = 0; i < 400; i++)
+		assert_int_equal(world_delete(&world, i), 0);
+	world_settle(&world);
+	share_scattered(&world, runs[SHARES - 1]);
+
+	/* All over the tree: few nodes are freed. */
+	for (uint32_t i = 400; i < count; i++) {
+		uint32_t key = 400 + (uint32_t)((uint64_t)i * 7919 % (count - 400));
+		int err = world_delete(&world, key);
+
+		if (err)
+			fail_msg("%u of %u, share tree of %u levels: %s", i, count,
+				world.volume->shares.tree.tree.root.levels, err_text());
+	}
+	assert_int_equal(volume_checkpoint(world.volume), 0);
+	assert_int_equal(world.volume->shares.tree.tree.root.levels, 2);
+	world_end(&world);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fills_to_the_brim_and_empties_to_what_it_was),
 		cmocka_unit_test(grows_with_what_emptying_may_touch),
+		cmocka_unit_test(a_checkpoint_has_room_though_the_share_tree_grows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,7 +196,7 @@ a_checkpoint_takes_all_changes(void **state)
 	assert_true(world.volume->shares.list.count > 0);
 	assert_int_equal(volume_checkpoint(world.volume), 0);
 	assert_int_equal(world.volume->shares.list.count, 0);
-	assert_int_equal(world.volume->shares.promised_blocks, 0);
+	assert_int_equal(world.volume->shares.drained, 0);
 	for (uint64_t i = 0; i < 200; i++) {
 		struct tree_root root = root_of(&world, 1000 + 2 * i);
 
