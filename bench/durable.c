@@ -4,7 +4,8 @@
  * usage: durable [SECONDS [THREADS]]
  *
  * In the current directory, for SECONDS each (1), in turns, three rounds: threads that write a
- * piece and make it durable, again and again, each in a file of its own.
+ * piece and make it durable, again and again, each in a file of its own. All of the volume has been
+ * written before, so that the host's file system has nothing to do for it but to pass it on.
  *   log      pwrite and fdatasync in a file of the host that was written before: no file system can
  *            do with less
  *   append   write and fsync at the end of a growing file of the host
@@ -27,8 +28,9 @@ enum {
 	THREADS_MAX = 64,
 	ROUNDS = 3,
 	PIECE_MAX = 1 << 20,
-	LOG_BYTES = 64 << 20, /* of each thread, written over from its start when it is full */
-	FILE_BYTES_MAX = 256 << 20, /* a growing file begins anew there */
+	VOLUME_BYTES = 1 << 30,
+	LOG_BYTES = 64 << 20,      /* of each thread, written over from its start when it is full */
+	FILE_BYTES_MAX = 64 << 20, /* a growing file begins anew there */
 };
 
 enum way { LOG, APPEND, COPPICE, SHARED, WAYS };
@@ -131,6 +133,18 @@ write_on(void *context)
 	return NULL;
 }
 
+/* All pieces lie at multiples of their size. */
+static void
+begin_piece(struct writer *w, size_t piece)
+{
+	must(cop_set_length(w->file, 0), "cop_set_length");
+	host_must(ftruncate(w->append, 0) == 0, "durable: truncate");
+	w->piece = piece;
+	w->log_at = 0;
+	w->append_at = 0;
+	w->file_at = 0;
+}
+
 static double
 rate_of(struct writer *writers, int threads, enum way way, size_t piece, double seconds)
 {
@@ -139,7 +153,8 @@ rate_of(struct writer *writers, int threads, enum way way, size_t piece, double 
 
 	for (int i = 0; i < threads; i++) {
 		writers[i].way = way;
-		writers[i].piece = piece;
+		if (writers[i].piece != piece)
+			begin_piece(&writers[i], piece);
 		writers[i].count = 0;
 		writers[i].end_ns = start + seconds * 1e9;
 		if (pthread_create(&writers[i].thread, NULL, write_on, &writers[i]) != 0)
@@ -180,7 +195,7 @@ measure(struct writer *writers, int threads, size_t piece, double seconds)
 }
 
 static int
-open_host(const char *name, int number, uint64_t size)
+open_host(const char *name, int number, uint64_t size, bool is_hidden)
 {
 	char path[64];
 	int fd;
@@ -188,7 +203,7 @@ open_host(const char *name, int number, uint64_t size)
 	snprintf(path, sizeof path, "./bench-durable-%s-%d", name, number);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	host_must(fd >= 0, path);
-	host_must(unlink(path) == 0, path);
+	host_must(!is_hidden || unlink(path) == 0, path);
 	for (uint64_t at = 0; at < size; at += PIECE_MAX)
 		host_must(pwrite(fd, bytes, PIECE_MAX, (off_t)at) == PIECE_MAX, path);
 	host_must(fsync(fd) == 0, path);
@@ -203,8 +218,8 @@ writer_init(struct writer *w, int number, struct cop_volume *volume)
 	char name[16];
 
 	*w = (struct writer){
-		.log = open_host("log", number, LOG_BYTES),
-		.append = open_host("append", number, 0),
+		.log = open_host("log", number, LOG_BYTES, true),
+		.append = open_host("append", number, 0, true),
 		.volume = volume,
 	};
 	new.kind = COP_FILE;
@@ -222,7 +237,7 @@ main(int argc, char **argv)
 	struct cop_open_options options = COP_INIT(options);
 	struct cop_format_options format = COP_INIT(format);
 	static struct writer writers[THREADS_MAX];
-	static const char path[] = "./bench-durable.volume";
+	static const char path[] = "./bench-durable-volume-0";
 	struct cop_volume *volume;
 
 	if (seconds <= 0 || most < 1 || most > THREADS_MAX) {
@@ -231,7 +246,7 @@ main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < sizeof bytes; i++)
 		bytes[i] = (uint8_t)(i * 2654435761U >> 13);
-	format.volume_bytes = UINT64_C(8) << 30;
+	close(open_host("volume", 0, VOLUME_BYTES, false));
 	format.force = true;
 	must(cop_format(path, &format), "cop_format");
 	must(cop_open(path, &options, &volume), "cop_open");

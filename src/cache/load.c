@@ -248,7 +248,10 @@ read_claims(struct cache *cache, struct batch *batch)
 	if (batch->claims > 1)
 		qsort(batch->loads, batch->claims, sizeof *batch->loads, compare_addr);
 	build_ios(batch);
-	device_submit(cache->dev, batch->io_list, batch->io_count);
+	if (batch->io_count == 1)
+		device_run(cache->dev, batch->io_list, 1);
+	else
+		device_submit(cache->dev, batch->io_list, batch->io_count);
 	for (size_t i = 0; i < batch->io_count; i++) {
 		const struct device_io *io = &batch->ios[i];
 

@@ -116,12 +116,38 @@ device_result_sentence(int result)
 	return result == COP_ENOSPC ? "No space left on device" : cop_error_sentence(result);
 }
 
-/* Submits `io`, waits, and puts what failed into the note of this thread. */
+static void
+count_result(struct device *dev, const struct device_io *io, int result)
+{
+	if (io->op == DEVICE_READ && result != 0 && result != COP_EINVAL)
+		atomic_fetch_add_explicit(&dev->failed_reads, 1, memory_order_relaxed);
+}
+
+/*
+ * What is waited for anyway runs on this thread where the driver can: the way through a queue costs
+ * as much as a flush of a fast disk, and much more when the machine is busy.
+ */
+static int
+run_here(struct device *dev, const struct device_io *io)
+{
+	int err = request_check(dev, io);
+
+	if (err)
+		return err;
+	request_count(dev, io);
+	err = dev->driver->run(dev, io);
+	count_result(dev, io, err);
+	return err;
+}
+
+/* Runs `io`, and puts what failed into the note of this thread. */
 static int
 request_run(struct device *dev, struct device_io *io)
 {
 	struct device_io *const one[] = { io };
 
+	if (dev->driver->run)
+		return run_here(dev, io);
 	device_submit(dev, one, 1);
 	device_wait(dev, io);
 	if (io->result == 0)
@@ -231,37 +257,49 @@ device_wait(struct device *dev, struct device_io *io)
 	mutex_unlock(&dev->lock);
 }
 
+void
+device_run(struct device *dev, struct device_io *const *ios, size_t count)
+{
+	if (count == 1 && dev->driver->run && !ios[0]->done) {
+		ios[0]->result = run_here(dev, ios[0]);
+		atomic_store_explicit(&ios[0]->is_done, true, memory_order_relaxed);
+		return;
+	}
+	device_submit(dev, ios, count);
+	for (size_t i = 0; i < count; i++)
+		device_wait(dev, ios[i]);
+}
+
 int
 device_read(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks)
 {
 	struct device_io io;
-	int err;
 
 	device_io_init(&io, DEVICE_READ, addr, blocks, buffer);
-	if (!dev->driver->read)
-		return request_run(dev, &io);
-	err = request_check(dev, &io);
-	if (err)
-		return err;
-	request_count(dev, &io);
-	return dev->driver->read(dev, addr, buffer, blocks);
+	return request_run(dev, &io);
+}
+
+static int
+write_with(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks, uint32_t flags)
+{
+	struct device_io io;
+
+	/* The request has one field for buffers of both directions; a write only reads it. */
+	device_io_init(&io, DEVICE_WRITE, addr, blocks, (void *)(uintptr_t)buffer);
+	io.flags = flags;
+	return request_run(dev, &io);
 }
 
 int
 device_write(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks)
 {
-	struct device_io io;
-	int err;
+	return write_with(dev, addr, buffer, blocks, 0);
+}
 
-	/* The request has one field for buffers of both directions; a write only reads it. */
-	device_io_init(&io, DEVICE_WRITE, addr, blocks, (void *)(uintptr_t)buffer);
-	if (!dev->driver->write)
-		return request_run(dev, &io);
-	err = request_check(dev, &io);
-	if (err)
-		return err;
-	request_count(dev, &io);
-	return dev->driver->write(dev, addr, buffer, blocks);
+int
+device_write_durably(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks)
+{
+	return write_with(dev, addr, buffer, blocks, DEVICE_FUA);
 }
 
 int
@@ -270,10 +308,7 @@ device_flush(struct device *dev)
 	struct device_io io;
 
 	device_io_init(&io, DEVICE_FLUSH, 0, 0, NULL);
-	if (!dev->driver->flush)
-		return request_run(dev, &io);
-	request_count(dev, &io);
-	return dev->driver->flush(dev);
+	return request_run(dev, &io);
 }
 
 int
@@ -407,8 +442,7 @@ device_complete(struct device *dev, struct device_io *io, int result)
 
 	assert(!atomic_load_explicit(&io->is_done, memory_order_relaxed));
 	io->result = result;
-	if (io->op == DEVICE_READ && result != 0 && result != COP_EINVAL)
-		atomic_fetch_add_explicit(&dev->failed_reads, 1, memory_order_relaxed);
+	count_result(dev, io, result);
 	if (done) {
 		mutex_lock(&dev->lock);
 		callback.next = dev->callbacks;

@@ -112,9 +112,14 @@ void device_wait(struct device *dev, struct device_io *io);
  */
 const char *device_result_sentence(int result);
 
-/* Blocking, on the caller's thread. */
+/* As submit and wait for each. One alone runs on the caller's thread where the driver can. */
+void device_run(struct device *dev, struct device_io *const *ios, size_t count);
+
+/* Blocking, on the caller's thread. Durably: what is written, and nothing else, is durable. */
 MUST_CHECK int device_read(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks);
 MUST_CHECK int device_write(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks);
+MUST_CHECK int device_write_durably(
+	struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks);
 MUST_CHECK int device_flush(struct device *dev);
 MUST_CHECK int device_barrier(struct device *dev);
 MUST_CHECK int device_discard(struct device *dev, uint64_t addr, uint64_t blocks);

@@ -35,10 +35,11 @@ struct device_driver {
 	/* Until `io` is done; completes others meanwhile. */
 	void (*wait)(struct device *dev, struct device_io *io);
 
-	/* Optional: one blocking transfer on the caller's thread. */
-	int (*read)(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks);
-	int (*write)(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks);
-	int (*flush)(struct device *dev);
+	/*
+	 * Optional: one request on the caller's thread, without the queue: its error, with a text.
+	 * Nothing is put into it.
+	 */
+	int (*run)(struct device *dev, const struct device_io *io);
 
 	/* Optional: cheaper than a flush. */
 	int (*barrier)(struct device *dev);

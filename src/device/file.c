@@ -394,28 +394,9 @@ file_has_writer(struct device *dev)
 }
 
 static int
-file_read(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks)
+file_run(struct device *dev, const struct device_io *io)
 {
-	struct device_io io;
-
-	device_io_init(&io, DEVICE_READ, addr, blocks, buffer);
-	return file__transfer((struct file *)dev, &io, 0);
-}
-
-static int
-file_write(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks)
-{
-	struct device_io io;
-
-	/* The request has one field for buffers of both directions; a write only reads it. */
-	device_io_init(&io, DEVICE_WRITE, addr, blocks, (void *)(uintptr_t)buffer);
-	return file__transfer((struct file *)dev, &io, 0);
-}
-
-static int
-file_flush(struct device *dev)
-{
-	return sync_data((struct file *)dev);
+	return file__run((struct file *)dev, io);
 }
 
 const struct device_driver device_driver_file = {
@@ -424,8 +405,6 @@ const struct device_driver device_driver_file = {
 	.close = file_close,
 	.submit = file_submit,
 	.wait = file_wait,
-	.read = file_read,
-	.write = file_write,
-	.flush = file_flush,
+	.run = file_run,
 	.has_writer = file_has_writer,
 };

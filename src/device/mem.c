@@ -81,7 +81,7 @@ mem_close(struct device *dev)
 }
 
 static void
-transfer(struct device *dev, struct device_io *io)
+transfer(struct device *dev, const struct device_io *io)
 {
 	uint8_t *at = block_at(dev, io->addr);
 
@@ -96,20 +96,22 @@ transfer(struct device *dev, struct device_io *io)
 	}
 }
 
+static int
+mem_run(struct device *dev, const struct device_io *io)
+{
+	if (io->op == DEVICE_READ || io->op == DEVICE_WRITE)
+		transfer(dev, io);
+	else if (io->op == DEVICE_DISCARD)
+		/* Gives the pages back; where that is refused, the contents just stay. */
+		(void)madvise(block_at(dev, io->addr), io->blocks * BLOCK_BYTES, MADV_DONTNEED);
+	return 0;
+}
+
 static void
 mem_submit(struct device *dev, struct device_io *const *ios, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct device_io *io = ios[i];
-
-		if (io->op == DEVICE_READ || io->op == DEVICE_WRITE)
-			transfer(dev, io);
-		else if (io->op == DEVICE_DISCARD)
-			/* Gives the pages back; where that is refused, the contents just stay. */
-			(void)madvise(
-				block_at(dev, io->addr), io->blocks * BLOCK_BYTES, MADV_DONTNEED);
-		device_complete(dev, io, 0);
-	}
+	for (size_t i = 0; i < count; i++)
+		device_complete(dev, ios[i], mem_run(dev, ios[i]));
 }
 
 /* Only for a request that another thread completes in its device_submit(). */
@@ -122,34 +124,11 @@ mem_wait(struct device *dev, struct device_io *io)
 	mutex_unlock(&dev->lock);
 }
 
-static int
-mem_read(struct device *dev, uint64_t addr, void *buffer, uint64_t blocks)
-{
-	memcpy(buffer, block_at(dev, addr), blocks * BLOCK_BYTES);
-	return 0;
-}
-
-static int
-mem_write(struct device *dev, uint64_t addr, const void *buffer, uint64_t blocks)
-{
-	memcpy(block_at(dev, addr), buffer, blocks * BLOCK_BYTES);
-	return 0;
-}
-
-static int
-mem_flush(struct device *dev)
-{
-	(void)dev;
-	return 0;
-}
-
 const struct device_driver device_driver_mem = {
 	.scheme = "mem",
 	.open = mem_open,
 	.close = mem_close,
 	.submit = mem_submit,
 	.wait = mem_wait,
-	.read = mem_read,
-	.write = mem_write,
-	.flush = mem_flush,
+	.run = mem_run,
 };

@@ -46,7 +46,9 @@ batch_add_block(struct batch *batch, enum device_op op, uint64_t addr, uint8_t *
 void
 batch_submit(struct batch *batch, struct device *dev)
 {
-	if (batch->count > 0)
+	if (batch->count == 1)
+		device_run(dev, batch->pointers, 1);
+	else if (batch->count > 0)
 		device_submit(dev, batch->pointers, batch->count);
 }
 

@@ -406,23 +406,18 @@ write_batch(struct journal *journal, struct round *round, bool durably)
 {
 	struct batch_header *header = &round->header;
 	struct device *dev = journal->options.dev;
-	struct device_io io;
-	struct device_io *batch = &io;
+	uint64_t addr = journal->options.region.addr + header->position;
 	int err;
 
 	journal->options.counters(journal->options.context, &header->generation,
 		&header->next_object, &header->next_job);
 	batch_encode(header, journal->buffer);
-	device_io_init(&io, DEVICE_WRITE, journal->options.region.addr + header->position,
-		header->blocks, journal->buffer);
 	if (durably)
-		io.flags = DEVICE_FUA;
-	device_submit(dev, &batch, 1);
-	device_wait(dev, &io);
-	err = io.result;
+		err = device_write_durably(dev, addr, journal->buffer, header->blocks);
+	else
+		err = device_write(dev, addr, journal->buffer, header->blocks);
 	if (err)
-		err = fail(err, "%s: writing batch %" PRIu64 " of the journal: %s",
-			device_name(dev), header->sequence, device_result_sentence(err));
+		err = fail_in(err, "writing batch %" PRIu64 " of the journal", header->sequence);
 
 	mutex_lock(&journal->lock);
 	if (err)

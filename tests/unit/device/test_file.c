@@ -183,13 +183,16 @@ does_not_count_what_is_less_than_a_block(void **state)
 	device_close(dev);
 }
 
+/* By the thread that waits for it, whatever carries batches. */
 static void
-reads_with_one_system_call(void **state)
+a_single_request_is_one_system_call(void **state)
 {
 	const struct host_folder *folder = *state;
 	struct device *dev = create(folder, 64);
 	uint8_t *blocks = block_buffer_alloc(64);
 	uint64_t before = device_stats(dev).syscalls;
+	struct device_io io;
+	struct device_io *const one[] = { &io };
 
 	assert_non_null(blocks);
 	assert_int_equal(device_read(dev, 0, blocks, 64), 0);
@@ -198,6 +201,20 @@ reads_with_one_system_call(void **state)
 	assert_int_equal(device_stats(dev).syscalls, before + 2);
 	assert_int_equal(device_flush(dev), 0);
 	assert_int_equal(device_stats(dev).syscalls, before + 3);
+	assert_int_equal(device_write_durably(dev, 0, blocks, 64), 0);
+	assert_int_equal(device_stats(dev).syscalls, before + 4);
+	assert_int_equal(device_stats(dev).fua_writes, 1);
+	device_io_init(&io, DEVICE_READ, 3, 2, blocks);
+	device_run(dev, one, 1);
+	assert_true(io.is_done);
+	assert_int_equal(io.result, 0);
+	assert_int_equal(device_stats(dev).syscalls, before + 5);
+	device_wait(dev, &io); /* returns at once */
+	device_io_init(&io, DEVICE_READ, 63, 2, blocks);
+	device_run(dev, one, 1);
+	assert_int_equal(io.result, COP_EINVAL);
+	assert_int_equal(device_stats(dev).syscalls, before + 5);
+	assert_int_equal(device_stats(dev).failed_reads, 0);
 	device_close(dev);
 	free(blocks);
 }
@@ -237,6 +254,7 @@ fails_where_the_file_was_cut_off(void **state)
 	device_submit(dev, batch, 1);
 	device_wait(dev, &io);
 	assert_int_equal(io.result, COP_EIO);
+	assert_int_equal(device_stats(dev).failed_reads, 2);
 	device_close(dev);
 	free(blocks);
 }
@@ -609,7 +627,7 @@ main(void)
 		TEST(reserves_space_when_asked),
 		TEST(leaves_nothing_behind_when_creation_fails),
 		TEST(does_not_count_what_is_less_than_a_block),
-		TEST(reads_with_one_system_call),
+		TEST(a_single_request_is_one_system_call),
 		TEST(goes_past_the_page_cache_unless_told),
 		TEST(fails_where_the_file_was_cut_off),
 		TEST(goes_on_after_a_short_write),
