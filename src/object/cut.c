@@ -207,7 +207,9 @@ cut_extents(struct edit *edit, const struct cut *cut)
 	err = edit_gather(edit, false, &more);
 	if (err)
 		return err;
-	if (edit->now.record.form == COP_FORM_TREE && (more || !cut->one_step))
+	/* Where no block goes as a whole nothing can be left to a job. */
+	if (edit->now.record.form == COP_FORM_TREE && blocks.whole_first < blocks.whole_end &&
+		(more || !cut->one_step))
 		return cut_in_steps(edit, cut, &blocks);
 	return cut_commit(edit, cut, &blocks, NULL);
 }

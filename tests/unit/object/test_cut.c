@@ -1,3 +1,4 @@
+#include "object/clone.h"
 #include "world.h"
 
 #include <setjmp.h>
@@ -172,6 +173,37 @@ cuts_every_form_on_a_full_volume(void **state)
 	world_fini(&world);
 }
 
+/* There is nothing that a job could do later: it is refused, and nothing has happened. */
+static void
+refuses_a_punch_within_a_block_where_there_is_no_room(void **state)
+{
+	enum { EXTENTS = 150 };
+	struct cop_object *clone;
+	struct cop_object *file;
+	struct world world;
+	uint64_t promised;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 38);
+	file = world_file(&world);
+	for (uint64_t i = 0; i < EXTENTS; i++)
+		world_write(file, i, i * 8192, 4096);
+	assert_int_equal(world_attr(file).form, COP_FORM_TREE);
+	clone = world_file(&world);
+	must(object_clone(file, clone));
+	promised = fill_to_the_brim(&world, file);
+	assert_int_equal(cop_punch(file, 70 * 8192 + 100, 10), COP_ENOSPC);
+	assert_int_equal(cop_punch(file, 70 * 8192 + 4000, 5000), COP_ENOSPC);
+	world_expect(file, 70, 70 * 8192, 4096);
+	space_unadmit(volume_space(world.volume->volume), promised);
+	must(cop_punch(file, 70 * 8192 + 100, 10));
+	world_expect(file, 70, 70 * 8192, 100);
+	world_expect(clone, 70, 70 * 8192, 4096);
+	cop_release(file);
+	cop_release(clone);
+	world_fini(&world);
+}
+
 /* What may be refused, and must leave everything as it is. */
 static void
 may_lack_space(int err, uint32_t *refused)
@@ -252,6 +284,7 @@ main(void)
 		cmocka_unit_test(never_shows_old_bytes_when_it_grows_again),
 		cmocka_unit_test(holds_sparse_files_up_to_16_tib),
 		cmocka_unit_test(cuts_every_form_on_a_full_volume),
+		cmocka_unit_test(refuses_a_punch_within_a_block_where_there_is_no_room),
 		cmocka_unit_test(cuts_never_use_up_the_reserve),
 	};
 
