@@ -80,7 +80,7 @@ MUST_CHECK int writeback_for_room(struct cop_volume *volume);
  */
 struct complaint {
 	int err; /* 0: none */
-	char text[200];
+	struct err_note note;
 };
 bool complaint_take(struct complaint *complaint, int err);
 

@@ -19,7 +19,6 @@
 #include "object/pages_internal.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 enum { PARTS = 4 }; /* that a segment goes in when it is too much as a whole */
 
@@ -222,7 +221,7 @@ complaint_take(struct complaint *complaint, int err)
 	if (!err_is_damage(err))
 		return false;
 	complaint->err = err;
-	(void)snprintf(complaint->text, sizeof complaint->text, "%s", err_text());
+	err_keep(&complaint->note);
 	err_clear();
 	return true;
 }
@@ -230,7 +229,10 @@ complaint_take(struct complaint *complaint, int err)
 int
 complaint_tell(const struct complaint *complaint, int err)
 {
-	return err || complaint->err == 0 ? err : fail(complaint->err, "%s", complaint->text);
+	if (err || complaint->err == 0)
+		return err;
+	err_put_back(&complaint->note);
+	return complaint->err;
 }
 
 /* Objects that became dirty after the one numbered `passed`, at `number` or before. */

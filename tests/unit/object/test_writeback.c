@@ -168,6 +168,30 @@ keeps_to_five_seconds_beside_a_damaged_map(void **state)
 	sim_free(world.medium);
 }
 
+/* Whole, and with the place at which it was made, whatever has gone wrong since. */
+static void
+tells_of_damage_as_it_was_found(void **state)
+{
+	struct complaint complaint = { .err = 0 };
+
+	(void)state;
+	assert_true(complaint_take(&complaint, 0));
+	assert_int_equal(complaint_tell(&complaint, 0), 0);
+	assert_false(complaint_take(&complaint, err_fail("a.c", 1, COP_EIO, "no damage")));
+	assert_true(
+		complaint_take(&complaint, err_fail("a.c", 2, COP_ECHECKSUM, "%0250d blocks", 7)));
+	assert_string_equal(err_text(), "");
+	assert_int_equal(complaint_tell(&complaint, 0), COP_ECHECKSUM);
+	assert_int_equal(strlen(err_text()), 250 + strlen(" blocks"));
+	(void)err_fail(
+		"b.c", 3, COP_ENOMEM, "something else"); /* its own note is what is told then */
+	assert_int_equal(complaint_tell(&complaint, COP_ENOMEM), COP_ENOMEM);
+	assert_string_equal(err_text(), "something else");
+	assert_int_equal(complaint_tell(&complaint, 0), COP_ECHECKSUM);
+	assert_string_equal(err_place(), "a.c:2");
+	err_clear();
+}
+
 /* Whoever has written may let go: the object stays until its bytes are stored. */
 static void
 keeps_what_was_released(void **state)
@@ -616,6 +640,7 @@ main(void)
 		cmocka_unit_test(makes_durable_after_five_seconds),
 		cmocka_unit_test(does_not_wait_for_a_clock_that_was_set_back),
 		cmocka_unit_test(keeps_to_five_seconds_beside_a_damaged_map),
+		cmocka_unit_test(tells_of_damage_as_it_was_found),
 		cmocka_unit_test(keeps_what_was_released),
 		cmocka_unit_test(forgets_what_is_removed),
 		cmocka_unit_test(stores_a_file_before_it_replaces_another),
