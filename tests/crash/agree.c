@@ -7,7 +7,7 @@
  * The last line is `N traces, N violations`; exit status 1 with a violation.
  */
 
-#include "crash/workload.h"
+#include "crash/draw.h"
 #include "support/must.h"
 #include "support/world.h"
 
@@ -94,7 +94,7 @@ run_one(struct trace *trace, int ops)
 	int got;
 	int wanted;
 
-	workload_draw(&trace->rng, trace->model, &op);
+	draw_any_op(&trace->rng, trace->model, &op);
 	op_print(&op, line, sizeof line);
 	if (trace->tells)
 		printf("%d: %s\n", ops, line);

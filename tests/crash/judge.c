@@ -2,6 +2,7 @@
 
 #include "base/num.h"
 #include "coppice.h"
+#include "crash/draw.h"
 #include "crash/late.h"
 #include "crash/recall.h"
 #include "object/open.h"
@@ -274,7 +275,7 @@ go_on(struct judging *judging, struct world *world, struct enumerate_run *run)
 	for (int i = 0; sound && i < FOLLOW_UPS + 2; i++) {
 		struct oracle *model = oracle_copy(history_newest(after));
 
-		workload_draw(&judging->rng, model, &op);
+		draw_any_op(&judging->rng, model, &op);
 		if (i == 0 && (judging->what->keeps_power || rng_below(&judging->rng, 2)))
 			op = (struct op){ .type = OP_SYNC };
 		if (i >= FOLLOW_UPS)

@@ -4,8 +4,8 @@
 /*
  * workload: what is done to a volume before the power fails.
  *
- * All workloads begin on the same small volume, which has an object of each kind and content of
- * each form (workload_fixture). A workload is named by text, so that a failure can be replayed:
+ * All workloads begin on the same small volume (fixture.h). A workload is named by text, so that a
+ * failure can be replayed:
  *
  *   pair.A.B.M     shape A, then shape B of the list of shapes, then a sync; with M 1 a sync
  *                  between them too
@@ -47,8 +47,5 @@ bool workload_changes_leaves(const struct workload *workload);
  */
 void workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes);
 uint64_t workload_pairs(void);
-
-/* An operation at random that mostly makes sense on `model`. */
-void workload_draw(struct rng *rng, struct oracle *model, struct op *out_op);
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/num.h"
 #include "base/random.h"
 #include "coppice.h"
+#include "crash/draw.h"
 #include "crash/workload.h"
 #include "space/geometry.h"
 #include "support/die.h"
@@ -189,7 +190,7 @@ operate(struct world *world)
 	rng_seed(&rng, 1);
 	if (op_runner_init(&runner, world->volume) == 0) {
 		for (int i = 0; i < ANSWERS; i++) {
-			workload_draw(&rng, guess, &op);
+			draw_any_op(&rng, guess, &op);
 			world->now_ns += STEP_NS;
 			(void)op_run(&runner, &op, &id); /* damage may forbid it */
 		}

@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "check/dump.h"
 #include "coppice.h"
+#include "crash/draw.h"
 #include "crash/workload.h"
 #include "faults/crashed.h"
 #include "object/extent_format.h"
@@ -419,7 +420,7 @@ walk(struct sim_medium *medium, bool read_only, uint64_t seed)
 				struct op op;
 				uint64_t id;
 
-				workload_draw(&rng, guess, &op);
+				draw_any_op(&rng, guess, &op);
 				if (rng_below(&rng, 2))
 					snprintf(op.path, sizeof op.path, "%.400s",
 						found->entries[rng_below(&rng, found->count)].path);
