@@ -401,6 +401,7 @@ open_checkpoint(struct volume *volume, const struct recovery *recovery)
 {
 	int err;
 
+	volume__repairs_fini(volume); /* of the trees that another checkpoint leads to */
 	space_free_all(TAKE(volume->space));
 	err = adopt_superblock(volume, recovery);
 	return err ? err : open_trees(volume);
