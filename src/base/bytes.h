@@ -2,7 +2,7 @@
 #define COPPICE_BASE_BYTES_H
 
 /*
- * bytes: little-endian fields at explicit offsets, and cursors over byte strings.
+ * bytes: little-endian fields at explicit offsets, cursors over byte strings, and what is zero.
  *
  * A cursor (`struct reader`, `struct writer`) turns bad at the first overrun and stays so; one
  * check at the end covers everything done with it. A bad reader yields zeros, a bad writer drops.
@@ -13,6 +13,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* None of them is anything else; true of no bytes. */
+static inline bool
+bytes_are_zero(const void *bytes, size_t count)
+{
+	const uint8_t *at = bytes;
+
+	return count == 0 || (at[0] == 0 && memcmp(at, at + 1, count - 1) == 0);
+}
 
 static inline uint16_t
 get_le16(const void *at)

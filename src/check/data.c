@@ -115,16 +115,6 @@ verdict_text(enum verdict verdict)
 	return "sound";
 }
 
-static bool
-is_zero(const uint8_t *bytes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (bytes[i] != 0)
-			return false;
-	}
-	return true;
-}
-
 static enum verdict
 judge_block(struct checker *checker, const struct data_item *item, uint32_t index, uint8_t *block,
 	int result)
@@ -139,7 +129,7 @@ judge_block(struct checker *checker, const struct data_item *item, uint32_t inde
 	if (checksum64(block, BLOCK_BYTES) != checker->data->checksums[item->checksums_at + index])
 		return MISMATCH;
 	if (content > 0 && content < BLOCK_BYTES &&
-		!is_zero(block + content, BLOCK_BYTES - content))
+		!bytes_are_zero(block + content, BLOCK_BYTES - content))
 		return NOT_ZERO;
 	return GOOD;
 }

@@ -13,16 +13,6 @@
 
 #include <stdlib.h>
 
-static bool
-is_zero(const uint8_t *bytes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (bytes[i] != 0)
-			return false;
-	}
-	return true;
-}
-
 /* ---- Copies ---------------------------------------------------------------------------------- */
 
 static int
@@ -33,7 +23,7 @@ judge_copy(const struct superblock *sb, uint32_t place, const uint8_t *block)
 	struct superblock copy;
 	int err;
 
-	if (is_zero(block, BLOCK_BYTES))
+	if (bytes_are_zero(block, BLOCK_BYTES))
 		return 0;
 	err = superblock_decode(block, &copy);
 	if (err)
@@ -44,7 +34,7 @@ judge_copy(const struct superblock *sb, uint32_t place, const uint8_t *block)
 	if (copy.generation > sb->generation)
 		return fail(COP_ECHECKSUM, "generation %" PRIu64 " in place of %" PRIu64,
 			copy.generation, sb->generation);
-	if (!is_zero(block + SUPERBLOCK_BYTES, BLOCK_BYTES - SUPERBLOCK_BYTES))
+	if (!bytes_are_zero(block + SUPERBLOCK_BYTES, BLOCK_BYTES - SUPERBLOCK_BYTES))
 		return fail(COP_EFORMAT, "bytes that follow it are not zero");
 	if (copy.generation < sb->generation)
 		return 0;

@@ -5,20 +5,6 @@
 /* ---- Attributes ------------------------------------------------------------------------------ */
 
 static int
-content_levels(struct cop_object *object, uint32_t *out_levels)
-{
-	struct tree *tree;
-	int err = handle_tree(object, &tree);
-
-	if (err)
-		return err;
-	tree->env->hooks->enter(tree->env->context);
-	*out_levels = tree->root.levels;
-	tree->env->hooks->leave(tree->env->context);
-	return 0;
-}
-
-static int
 stat_object(struct cop_object *object, struct cop_attr *out_attr)
 {
 	struct loaded loaded;
@@ -27,11 +13,11 @@ stat_object(struct cop_object *object, struct cop_attr *out_attr)
 	uint64_t dirty_length = pages_length(&object->pages, 0);
 	int64_t dirty_ns = atomic_load(&object->pages.modified_ns);
 	uint64_t dirty_blocks = atomic_load(&object->pages.count);
-	uint32_t levels = 0;
+	uint8_t levels = 0;
 	int err = record_load(object, &loaded);
 
 	if (err == 0 && record->form == COP_FORM_TREE)
-		err = content_levels(object, &levels);
+		err = handle_tree_levels(object, &levels);
 	if (err)
 		return err;
 	*out_attr = (struct cop_attr){

@@ -100,12 +100,6 @@ cop_format_on(struct device *dev, const struct cop_format_options *options)
 
 /* ---- On a path ------------------------------------------------------------------------------- */
 
-static bool
-is_zero(const uint8_t *bytes, size_t count)
-{
-	return count == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0);
-}
-
 /* Is there anything but zeros in these blocks? */
 static int
 look_for_data(struct device *dev, uint64_t addr, uint64_t blocks, bool *out_found)
@@ -119,7 +113,7 @@ look_for_data(struct device *dev, uint64_t addr, uint64_t blocks, bool *out_foun
 		uint64_t part = min_u64(blocks, LOOK_BLOCKS);
 
 		err = device_read(dev, addr, buffer, part);
-		if (err == 0 && !is_zero(buffer, part * BLOCK_BYTES))
+		if (err == 0 && !bytes_are_zero(buffer, part * BLOCK_BYTES))
 			*out_found = true;
 		addr += part;
 		blocks -= part;
@@ -216,7 +210,7 @@ check_tail_is_empty(const char *path)
 	(void)close(fd);
 	if (got < 0)
 		return fail_errno(errno, "%s", path);
-	return is_zero(tail, (size_t)got) ? 0 : fail(COP_EEXIST, "%s holds data", path);
+	return bytes_are_zero(tail, (size_t)got) ? 0 : fail(COP_EEXIST, "%s holds data", path);
 }
 
 /* Makes the file that is not there. On failure it is not there again. */

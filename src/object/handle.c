@@ -228,6 +228,20 @@ handle_tree(struct cop_object *object, struct tree **out_tree)
 	return 0;
 }
 
+int
+handle_tree_levels(struct cop_object *object, uint8_t *out_levels)
+{
+	struct tree *tree;
+	int err = handle_tree(object, &tree);
+
+	if (err)
+		return err;
+	tree->env->hooks->enter(tree->env->context);
+	*out_levels = tree->root.levels;
+	tree->env->hooks->leave(tree->env->context);
+	return 0;
+}
+
 /* ---- Public ---------------------------------------------------------------------------------- */
 
 struct cop_object *

@@ -244,6 +244,9 @@ void handle_discard(struct cop_object *object);
 /* The tree of the object's content (TREE_CONTENT or TREE_DIRECTORY); lives with the handle. */
 MUST_CHECK int handle_tree(struct cop_object *object, struct tree **out_tree);
 
+/* Its levels as they are now; 0: it is empty. */
+MUST_CHECK int handle_tree_levels(struct cop_object *object, uint8_t *out_levels);
+
 struct tree_name handle_tree_name(const struct cop_object *object);
 
 /* Is the caller's reference the only one, but for that of an object which is dirty? */

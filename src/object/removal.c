@@ -60,20 +60,6 @@ removal_delete(struct tx *tx, const struct cop_object *object, const struct belo
 	return err ? err : data_release(tx, &belongings->extents);
 }
 
-static int
-tree_levels(struct cop_object *object, uint8_t *out_levels)
-{
-	struct tree *tree;
-	int err = handle_tree(object, &tree);
-
-	if (err)
-		return err;
-	tree->env->hooks->enter(tree->env->context);
-	*out_levels = tree->root.levels;
-	tree->env->hooks->leave(tree->env->context);
-	return 0;
-}
-
 /* Frees the content in the transaction, or hands it to a job; *out_job is 0 or its number. */
 static int
 put_content_removal(
@@ -95,7 +81,7 @@ put_content_removal(
 	}
 	if (record->form != COP_FORM_TREE)
 		return 0;
-	err = tree_levels(object, &levels);
+	err = handle_tree_levels(object, &levels);
 	if (err || (levels == 0 && record->trim_job == 0))
 		return err;
 	err = job_number_for(object, record, out_job);

@@ -32,16 +32,6 @@ static_assert(SPACE_FANOUT == 1 << 6, "space__span() counts in sixes");
 
 static const uint8_t magic[8] = { 'c', 'o', 'p', 'a', 'l', 'l', 'o', 'c' };
 
-static bool
-is_zero(const uint8_t *bytes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (bytes[i] != 0)
-			return false;
-	}
-	return true;
-}
-
 void
 space_descriptor_encode(
 	const struct space_descriptor *descriptor, uint8_t out[static SPACE_DESCRIPTOR_BYTES])
@@ -73,12 +63,12 @@ space_descriptor_decode(
 		.previous_slot = in[D_PREVIOUS_SLOT],
 	};
 
-	if (!is_zero(in + D_ZERO, SPACE_DESCRIPTOR_BYTES - D_ZERO))
+	if (!bytes_are_zero(in + D_ZERO, SPACE_DESCRIPTOR_BYTES - D_ZERO))
 		return fail(COP_EFORMAT, "allocation descriptor: reserved bytes are not zero");
 	if (decoded.slot >= SPACE_SLOTS || decoded.previous_slot >= SPACE_SLOTS)
 		return fail(COP_EFORMAT, "allocation descriptor: slot %u after %u", decoded.slot,
 			decoded.previous_slot);
-	if (decoded.generation == 0 && !is_zero(in, SPACE_DESCRIPTOR_BYTES))
+	if (decoded.generation == 0 && !bytes_are_zero(in, SPACE_DESCRIPTOR_BYTES))
 		return fail(COP_EFORMAT, "allocation descriptor of generation 0 is not empty");
 
 	*out_descriptor = decoded;
@@ -186,9 +176,9 @@ judge_header(const struct space_place *place, const struct space_descriptor *des
 			"allocation block %" PRIu64 " of level %" PRIu32
 			": another block lies there",
 			place->index, place->level);
-	if (!is_zero(block + I_ZERO, I_INDEX - I_ZERO) ||
-		!is_zero(block + I_ZERO_2, I_DESCRIPTORS - I_ZERO_2) ||
-		!is_zero(block + I_END, BLOCK_BYTES - I_END))
+	if (!bytes_are_zero(block + I_ZERO, I_INDEX - I_ZERO) ||
+		!bytes_are_zero(block + I_ZERO_2, I_DESCRIPTORS - I_ZERO_2) ||
+		!bytes_are_zero(block + I_END, BLOCK_BYTES - I_END))
 		return fail(COP_EFORMAT,
 			"allocation block %" PRIu64 " of level %" PRIu32
 			": reserved bytes are not zero",

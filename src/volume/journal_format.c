@@ -149,16 +149,6 @@ batch_encode_over(const struct batch_header *header, uint8_t *block)
 	encode_header(header, block);
 }
 
-static bool
-is_zero(const uint8_t *bytes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (bytes[i] != 0)
-			return false;
-	}
-	return true;
-}
-
 bool
 batch_may_begin(const uint8_t block[static COP_BLOCK_BYTES])
 {
@@ -229,7 +219,7 @@ batch_decode_header(const uint8_t block[static COP_BLOCK_BYTES], const struct jo
 		wrong = "longer than any batch";
 	if (!wrong && header.flags & BATCH_PAD && header.blocks != region_blocks - position)
 		wrong = "a pad that does not reach the end";
-	if (!wrong && !is_zero(block + AT_STORED_BYTES, AT_TAG_END - AT_STORED_BYTES))
+	if (!wrong && !bytes_are_zero(block + AT_STORED_BYTES, AT_TAG_END - AT_STORED_BYTES))
 		wrong = "neither compressed nor encrypted, yet says how";
 	if (wrong)
 		return fail(COP_EFORMAT, "batch at block %" PRIu64 " of the journal: %s", position,

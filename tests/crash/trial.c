@@ -273,12 +273,6 @@ judge_killed(struct trial *trial, const struct cut *cut)
 	return judge_medium(&judgement, cut->medium);
 }
 
-static bool
-is_zero_block(const uint8_t *block)
-{
-	return block[0] == 0 && memcmp(block, block + 1, BLOCK_BYTES - 1) == 0;
-}
-
 /* A block with something in it, every other time one of the journal; or one that the journal
  * changes. */
 static int
@@ -301,7 +295,7 @@ draw_block(struct trial *trial, struct sim_medium *medium, uint64_t *out_addr)
 		addr = in_journal ? hit_draw_journal(&trial->rng)
 				  : rng_below(&trial->rng, WORLD_BYTES / BLOCK_BYTES);
 		err = sim_peek(medium, addr, block);
-		if (err || !is_zero_block(block))
+		if (err || !bytes_are_zero(block, sizeof block))
 			break;
 	}
 	*out_addr = addr;

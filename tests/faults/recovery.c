@@ -23,7 +23,6 @@
 #include "base/random.h"
 #include "coppice.h"
 #include "faults/crashed.h"
-#include "object/extent_format.h"
 #include "object/open.h"
 #include "support/alloc.h"
 #include "support/die.h"
@@ -31,7 +30,6 @@
 #include "support/op.h"
 #include "support/sources.h"
 #include "support/world.h"
-#include "volume/volume.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -456,24 +454,10 @@ is_refused(struct sim_medium *medium, const struct outcome *outcome, char why[WH
 	return true;
 }
 
-/* As a person does who was told, and goes on. */
 static bool
 accept_loss(struct sim_medium *medium, char why[WHY_BYTES])
 {
-	struct volume_options options = {
-		.accept_loss = true,
-		.cache_bytes = COP_CACHE_BYTES_MIN,
-		.entry_run = extent_entry_run,
-	};
-	struct volume *volume = NULL;
-	struct device *dev = NULL;
-	int err;
-
-	must(sim_open(medium, 0, &dev), "device");
-	err = volume_open(dev, &options, &volume);
-	volume_close(volume);
-	device_close(dev);
-	return err == 0 || says(why, "the loss cannot be accepted");
+	return world_accept_loss(medium) == 0 || says(why, "the loss cannot be accepted");
 }
 
 static bool

@@ -9,7 +9,6 @@
 #include "crash/draw.h"
 #include "crash/workload.h"
 #include "faults/crashed.h"
-#include "object/extent_format.h"
 #include "space/geometry.h"
 #include "support/must.h"
 #include "support/world.h"
@@ -489,20 +488,8 @@ image_try(struct sim_medium *medium)
 void
 image_try_accepting_loss(struct sim_medium *medium)
 {
-	struct volume_options options = {
-		.accept_loss = true,
-		.cache_bytes = COP_CACHE_BYTES_MIN,
-		.entry_run = extent_entry_run,
-	};
-	struct volume *volume = NULL;
-	struct device *dev = NULL;
-
-	if (sim_open(medium, 0, &dev) != 0)
-		return;
-	if (volume_open(dev, &options, &volume) != 0)
+	if (world_accept_loss(medium) != 0)
 		err_clear(); /* there is other damage */
-	volume_close(volume);
-	device_close(dev);
 	walk(medium, false, SEED + 3);
 }
 

@@ -1,5 +1,6 @@
 #include "support/snapshot.h"
 
+#include "base/bytes.h"
 #include "base/checksum.h"
 #include "base/num.h"
 #include "coppice.h"
@@ -42,12 +43,6 @@ mark(struct snapshot_entry *entry, uint32_t what, int error)
 		entry->error = error;
 }
 
-static bool
-is_zero(const uint8_t *data, size_t bytes)
-{
-	return bytes == 0 || (data[0] == 0 && memcmp(data, data + 1, bytes - 1) == 0);
-}
-
 /* Hashes the blocks of `buffer`; the last one is filled up with zeros. */
 static void
 add_blocks(struct snapshot_entry *entry, uint64_t offset, uint8_t *buffer, size_t bytes)
@@ -56,7 +51,7 @@ add_blocks(struct snapshot_entry *entry, uint64_t offset, uint8_t *buffer, size_
 
 	memset(buffer + bytes, 0, whole - bytes);
 	for (size_t at = 0; at < whole; at += COP_BLOCK_BYTES)
-		if (!is_zero(buffer + at, COP_BLOCK_BYTES))
+		if (!bytes_are_zero(buffer + at, COP_BLOCK_BYTES))
 			snapshot_add_block(entry, (offset + at) / COP_BLOCK_BYTES,
 				hash64(buffer + at, COP_BLOCK_BYTES, 0) | 1);
 }

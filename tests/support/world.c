@@ -1,7 +1,9 @@
 #include "support/world.h"
 
 #include "check/check.h"
+#include "object/extent_format.h"
 #include "object/open.h"
+#include "volume/volume.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -77,6 +79,26 @@ world_close(struct world *world)
 	device_close(world->dev);
 	world->volume = NULL;
 	world->dev = NULL;
+	return err;
+}
+
+int
+world_accept_loss(struct sim_medium *medium)
+{
+	const struct volume_options options = {
+		.accept_loss = true,
+		.cache_bytes = COP_CACHE_BYTES_MIN,
+		.entry_run = extent_entry_run,
+	};
+	struct volume *volume = NULL;
+	struct device *dev;
+	int err = sim_open(medium, 0, &dev);
+
+	if (err)
+		return err;
+	err = volume_open(dev, &options, &volume);
+	volume_close(volume);
+	device_close(dev);
 	return err;
 }
 

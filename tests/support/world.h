@@ -43,6 +43,9 @@ MUST_CHECK int world_open(
 /* With a checkpoint. The world is closed in any case. */
 int world_close(struct world *world);
 
+/* As a person does who was told what is lost, and goes on: opens the volume once, accepting it. */
+MUST_CHECK int world_accept_loss(struct sim_medium *medium);
+
 /* As a process that is killed. */
 void world_abandon(struct world *world);
 

@@ -1,5 +1,6 @@
 #include "front/cli/recognize.h"
 
+#include "base/bytes.h"
 #include "base/num.h"
 #include "device/device.h"
 #include "front/cli/output.h"
@@ -54,12 +55,6 @@ static const struct magic magics[] = {
 };
 
 static bool
-is_zero(const char *head, size_t bytes)
-{
-	return bytes > 0 && head[0] == 0 && memcmp(head, head + 1, bytes - 1) == 0;
-}
-
-static bool
 is_text(const char *head, size_t bytes)
 {
 	size_t at = 0;
@@ -91,7 +86,8 @@ look(const char *head, size_t bytes)
 	}
 	if (is_text(head, bytes))
 		return "text";
-	return is_zero(head, bytes) ? "nothing but zeros at its start" : "data of no known kind";
+	return bytes > 0 && bytes_are_zero(head, bytes) ? "nothing but zeros at its start"
+							: "data of no known kind";
 }
 
 static char *

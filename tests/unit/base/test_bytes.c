@@ -188,6 +188,24 @@ takes_nothing_from_nothing(void **state)
 	assert_true(r.bad);
 }
 
+static void
+knows_zeros_from_any_other_byte(void **state)
+{
+	uint8_t bytes[40] = { 0 };
+
+	(void)state;
+	assert_true(bytes_are_zero(NULL, 0));
+	for (size_t count = 0; count <= sizeof bytes; count++)
+		assert_true(bytes_are_zero(bytes, count));
+	for (size_t at = 0; at < sizeof bytes; at++) {
+		bytes[at] = (uint8_t)(1 << at % 8);
+		assert_false(bytes_are_zero(bytes, sizeof bytes));
+		assert_true(bytes_are_zero(bytes, at));
+		assert_true(bytes_are_zero(bytes + at + 1, sizeof bytes - at - 1));
+		bytes[at] = 0;
+	}
+}
+
 int
 main(void)
 {
@@ -202,6 +220,7 @@ main(void)
 		cmocka_unit_test(does_not_wrap_around_at_a_huge_length),
 		cmocka_unit_test(drops_what_does_not_fit_a_writer),
 		cmocka_unit_test(takes_nothing_from_nothing),
+		cmocka_unit_test(knows_zeros_from_any_other_byte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,16 +7,6 @@
 
 /* ---- Any damage, anywhere ---- */
 
-static bool
-is_zero(const uint8_t *block)
-{
-	for (size_t i = 0; i < BLOCK_BYTES; i++) {
-		if (block[i] != 0)
-			return false;
-	}
-	return true;
-}
-
 /* A flipped bit in any block that holds something: found, or nobody uses it; nothing breaks. */
 static void
 survives_a_flipped_bit_anywhere(void **state)
@@ -34,7 +24,7 @@ survives_a_flipped_bit_anywhere(void **state)
 		uint8_t block[BLOCK_BYTES];
 
 		must(sim_peek(w->medium, addr, block));
-		if (is_zero(block) || addr % 3 != 0)
+		if (bytes_are_zero(block, BLOCK_BYTES) || addr % 3 != 0)
 			continue;
 		must(sim_flip_bit(w->medium, addr, (uint32_t)(addr * 7919 % 32768)));
 		world_check(w);

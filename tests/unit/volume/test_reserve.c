@@ -37,12 +37,6 @@ fills_to_the_brim_and_empties_to_what_it_was(void **state)
 	world_end(&world);
 }
 
-static struct tree_name
-content_of(uint64_t object)
-{
-	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
-}
-
 /* Trees that grow higher, and the first clone, keep more of what is free. */
 static void
 grows_with_what_emptying_may_touch(void **state)
@@ -51,7 +45,6 @@ grows_with_what_emptying_may_touch(void **state)
 	struct space *space;
 	uint64_t kept;
 	uint64_t more;
-	struct tx *tx;
 
 	(void)state;
 	world_format(&world, 8 << 20, 0);
@@ -66,9 +59,7 @@ grows_with_what_emptying_may_touch(void **state)
 	kept = space_free_blocks(space) - space_available_blocks(space);
 	more = volume__reserve_of_first_clone(world.volume);
 	assert_true(more > 0);
-	assert_int_equal(tx_begin(world.volume, &world.visit, false, &tx), 0);
-	assert_int_equal(tx_clone_tree(tx, content_of(101), 100), 0);
-	assert_int_equal(tx_commit(tx), 0);
+	assert_int_equal(world_clone_content(&world, 100, 101), 0);
 	assert_true(space_free_blocks(space) - space_available_blocks(space) >= kept + more);
 	world_end(&world);
 }
@@ -104,7 +95,7 @@ share_scattered(struct world *world, struct run run)
 	for (uint32_t i = 0; i < count; i++)
 		runs[i] = (struct run){ .addr = run.addr + 2 * i, .blocks = 1 };
 	assert_int_equal(tx_begin(world->volume, &world->visit, false, &tx), 0);
-	assert_int_equal(tx_clone_runs(tx, content_of(101), 100, runs, count), 0);
+	assert_int_equal(tx_clone_runs(tx, world_content(101), 100, runs, count), 0);
 	if (tx_commit(tx) != 0)
 		fail_msg("%s", err_text());
 }

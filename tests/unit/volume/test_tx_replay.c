@@ -18,12 +18,6 @@ struct entry {
 	uint8_t bytes[ENTRY_BYTES];
 };
 
-static struct tree_name
-content_of(uint64_t object)
-{
-	return (struct tree_name){ .branch = BRANCH_MAIN, .object = object, .kind = TREE_CONTENT };
-}
-
 static void
 make_entry(struct entry *entry, const struct journal_message *messages, uint16_t count)
 {
@@ -85,16 +79,16 @@ refuses_what_cannot_be_done(void **state)
 
 	message = put_of(tags, view_of("key", 3));
 	assert_refused(&world, &message, 1, "a message for a tree of kind");
-	message = put_of(content_of(OBJECT), view_of("key", 3));
+	message = put_of(world_content(OBJECT), view_of("key", 3));
 	message.value = view_of(large, sizeof large);
 	assert_refused(&world, &message, 1, "a value of 4096 bytes");
 
 	put_be64(source, OBJECT);
 	message = (struct journal_message){ .op = MESSAGE_CLONE,
-		.name = content_of(OBJECT),
+		.name = world_content(OBJECT),
 		.key = view_of(source, sizeof source) };
 	assert_refused(&world, &message, 1, "its own clone");
-	message.name = content_of(OTHER);
+	message.name = world_content(OTHER);
 	assert_refused(&world, &message, 1, "a clone over content that stays");
 	journal_encode_clone_run((struct run){ world.volume->geometry.blocks - 1, 2 }, runs);
 	message.value = view_of(runs, sizeof runs);
@@ -102,13 +96,13 @@ refuses_what_cannot_be_done(void **state)
 
 	put_be64(addr, 1000);
 	message = (struct journal_message){ .op = MESSAGE_DATA,
-		.name = content_of(OBJECT),
+		.name = world_content(OBJECT),
 		.key = view_of(addr, sizeof addr),
 		.value = view_of(large, sizeof large) };
 	assert_refused(&world, &message, 1, "data for block 1000");
 
 	message = (struct journal_message){ .op = MESSAGE_STEP,
-		.name = content_of(OBJECT),
+		.name = world_content(OBJECT),
 		.key = view_of("no job", 6),
 		.is_end = true };
 	assert_refused(&world, &message, 1, "a step of a job that is not there");
