@@ -364,6 +364,13 @@ complain(struct cli *cli, const char *object, int exit_code, const char *hint, c
 	count_failure(cli, exit_code);
 }
 
+void
+complain_of_problems(struct cli *cli, const char *object, uint64_t problems)
+{
+	complain(cli, object, EXIT_INTEGRITY, NULL, "%" PRIu64 " problem%s found", problems,
+		problems == 1 ? "" : "s");
+}
+
 int
 usage(struct cli *cli, const char *object, const char *format, ...)
 {

@@ -58,6 +58,9 @@ char *message_of(const struct cli *cli, const char *object, int code);
 void complain(struct cli *cli, const char *object, int exit_code, const char *hint,
 	const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* So many problems were found in the volume, and are shown. */
+void complain_of_problems(struct cli *cli, const char *object, uint64_t problems);
+
 /* A misuse of the command: exit code 2, and the way to its help. */
 int usage(struct cli *cli, const char *object, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

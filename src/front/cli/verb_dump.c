@@ -250,8 +250,7 @@ verb_dump(struct cli *cli)
 	else if (err)
 		report(cli, operand, err);
 	else if (result.problems > 0)
-		complain(cli, operand, EXIT_INTEGRITY, NULL, "%" PRIu64 " problem%s found",
-			result.problems, result.problems == 1 ? "" : "s");
+		complain_of_problems(cli, operand, result.problems);
 	address_fini(&address);
 	return EXIT_FINE;
 }
