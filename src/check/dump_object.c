@@ -90,7 +90,7 @@ show_keys(struct object_dump *object)
 	if (!object->is_found && !dump->err)
 		return fail(COP_ENOENT, "object %" PRIu64 " is not in %s", object->id,
 			dump->volume ? "the volume"
-				     : "the checkpoint; the journal may have it (replay)");
+				     : "the checkpoint; the journal was not replayed");
 	return 0;
 }
 

@@ -57,7 +57,8 @@ def shows_trees_nodes_and_objects():
             groups = _dump(w, "groups")
             tap.equal(sum(g["free_blocks"] for g in groups["groups"]) <= groups["free_blocks"],
                       True)
-            w.run("dump", "v.cop", "object", "/none", code=world.NOT_FOUND)
+            w.run("dump", "v.cop", "object", "/none", code=world.NOT_FOUND,
+                  says="v.cop: /none: not found; try: coppice dump v.cop trees")
             w.run("dump", "v.cop", "tree", "content:77", code=world.NOT_FOUND,
                   says="try: coppice dump v.cop trees")
 
@@ -107,6 +108,11 @@ def loses_what_damage_took_from_the_journal_only_when_told_to():
         page = _killed_after_syncs(w)
         first = page["batches"][page["in_newest_checkpoint"]]
         whole = w.run("ls", "-R", "v.cop").lines()
+        missing = ("v.cop", "object", "/none")
+        w.run("dump", *missing, code=world.NOT_FOUND,
+              says="try: coppice dump --replay v.cop object /none")
+        w.run("dump", "--replay", *missing, code=world.NOT_FOUND,
+              says="try: coppice dump v.cop trees")
         w.flip((page["block"] + first["position"]) * BLOCK + 100)
 
         with w.unchanged():

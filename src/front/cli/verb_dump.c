@@ -203,6 +203,22 @@ end(struct dumping *dumping, bool is_finished, uint64_t problems)
 	json_end(dumping->json);
 }
 
+/* What may be in a journal that was not looked through; else what there is. */
+static void
+add_hint(struct text *hint, const struct cli *cli, const struct address *address, bool has_journal)
+{
+	bool may_be_there = has_journal && !args_has(&cli->args, OPTION_REPLAY);
+
+	text_add_string(hint, may_be_there ? "coppice dump --replay " : "coppice dump ");
+	text_add_quoted(hint, address->device);
+	for (size_t i = 1; i < cli->args.count && may_be_there; i++) {
+		text_add_string(hint, " ");
+		text_add_quoted(hint, cli->args.operands[i]);
+	}
+	if (!may_be_there)
+		text_add_string(hint, " trees");
+}
+
 /* The volume, or what was to be shown of it. */
 static void
 report_missing(struct cli *cli, const char *operand, const struct address *address)
@@ -210,15 +226,15 @@ report_missing(struct cli *cli, const char *operand, const struct address *addre
 	struct cop_volume_info info = COP_INIT(info);
 	char *text = need_copy(cop_error_text());
 	struct text hint = { 0 };
+	const bool is_path = cli->args.count == 3 && cli->args.operands[2][0] == '/';
 	int err = cop_probe(address->device, &info);
 
 	if (err) {
 		report(cli, operand, err);
 	} else {
-		text_add_string(&hint, "coppice dump ");
-		text_add_quoted(&hint, address->device);
-		text_add_string(&hint, " trees");
-		complain(cli, operand, EXIT_NOT_FOUND, hint.data, "%s", text);
+		add_hint(&hint, cli, address, !info.clean);
+		complain(cli, operand, EXIT_NOT_FOUND, hint.data, "%s%s%s",
+			is_path ? cli->args.operands[2] : "", is_path ? ": " : "", text);
 	}
 	text_fini(&hint);
 	free(text);
