@@ -93,8 +93,11 @@ geometry_init(struct geometry *geometry, uint64_t volume_blocks, uint32_t ag_blo
 	if (journal_blocks > ag_blocks ||
 		geometry_journal(&made) + journal_blocks + FIRST_NODES_BLOCKS > ag_blocks)
 		return fail(COP_EINVAL,
-			"a journal of %" PRIu64 " blocks does not fit a group of %" PRIu32,
-			journal_blocks, ag_blocks);
+			"a journal of %" PRIu64 " bytes is too large; here it has %" PRIu64
+			" at the most",
+			journal_blocks * COP_BLOCK_BYTES,
+			(ag_blocks - geometry_journal(&made) - FIRST_NODES_BLOCKS) *
+				COP_BLOCK_BYTES);
 
 	*geometry = made;
 	return 0;

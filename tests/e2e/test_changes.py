@@ -1,6 +1,7 @@
 """init, mkdir, rm, mv: what they change, and what they refuse to."""
 
 import os
+import re
 import sys
 
 import tap
@@ -46,6 +47,10 @@ def refuses_sizes_that_make_no_sense():
                      ["--label", "x" * 64], ["--journal", "1E"]):
             w.run("init", "--size", "64M", *more, "new.cop", code=world.USAGE)
             assert not os.path.exists(w.path("new.cop")), more
+        most = w.run("init", "--size", "64M", "--journal", "16M", "new.cop", code=world.USAGE,
+                     says="a journal of 16777216 bytes is too large; here it has ").complaint()
+        most = re.search(r"here it has (\d+) at the most", most)[1]
+        w.run("init", "--size", "64M", "--journal", most, "new.cop")
 
 
 def makes_directories():

@@ -86,7 +86,7 @@ judges_its_options(void **state)
 		{ { .volume_blocks = 2048, .node_bytes = 5000 }, COP_EINVAL, "nodes of 5000" },
 		{ { .volume_blocks = 2048, .metadata_copies = 3 }, COP_EINVAL, "3 copies" },
 		{ { .volume_blocks = 2048, .journal_blocks = 63 }, COP_EINVAL, "a journal of" },
-		{ { .volume_blocks = 2048, .journal_blocks = 256 }, COP_EINVAL, "does not fit" },
+		{ { .volume_blocks = 2048, .journal_blocks = 256 }, COP_EINVAL, "is too large" },
 		{ { .volume_blocks = 2048,
 			  .label = "12345678901234567890123456789012345678901234567890123456789012"
 				   "345678901234567890" },
