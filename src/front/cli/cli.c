@@ -181,6 +181,24 @@ hint_for_name(const struct cli *cli, const char *object, int code)
 	return hint;
 }
 
+/* Who has it, if that is known. */
+static char *
+hint_for_busy(const char *object)
+{
+	static const char words[] = "in use by process ";
+	const char *at = strstr(cop_error_text(), words);
+	long holder = at ? strtol(at + sizeof words - 1, NULL, 10) : 0;
+	char *device;
+	char *hint;
+
+	if (holder > 0 && holder != getpid())
+		return need_format("ps -p %ld", holder);
+	device = device_of(object);
+	hint = command_on("coppice info", device);
+	free(device);
+	return hint;
+}
+
 /* What to try, when an error of this kind comes from an object; to be freed, or NULL. */
 static char *
 hint_for(const struct cli *cli, const char *object, int code)
@@ -193,7 +211,6 @@ hint_for(const struct cli *cli, const char *object, int code)
 		{ COP_EFORMAT, "coppice check" },
 		{ COP_ELOSS, "coppice repair --accept-loss" },
 		{ COP_ENOTVOLUME, "coppice info" },
-		{ COP_EBUSY, "coppice info" },
 		{ COP_EACCES, "ls -l" },
 		{ COP_EROFS, "ls -l" },
 	};
@@ -208,6 +225,8 @@ hint_for(const struct cli *cli, const char *object, int code)
 		return hint_for_space(cli, object);
 	if (code == COP_ENOENT || code == COP_ENOTDIR || code == COP_EISDIR)
 		return hint_for_name(cli, object, code);
+	if (code == COP_EBUSY)
+		return hint_for_busy(object);
 	if (code == COP_EIO)
 		return need_copy("dmesg"); /* the kernel knows what is wrong with the device */
 	if (code == COP_EUNSUPPORTED)

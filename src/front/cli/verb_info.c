@@ -75,7 +75,7 @@ print_info(const struct cli *cli, const char *operand, const struct cop_volume_i
 		: info->metadata_copies == 2 ? "two copies"
 					     : "two copies, content leaves one");
 	(void)printf("%12s  %" PRIu64 "%s\n", "generation", info->generation,
-		info->clean ? "" : ", not closed properly");
+		info->clean ? "" : ", in use or not closed properly");
 	print_time("created", info->created_ns);
 	print_time("checkpoint", info->checkpoint_ns);
 	(void)printf("%12s  refuse %#" PRIx64 ", read-only %#" PRIx64 ", ignore %#" PRIx64
