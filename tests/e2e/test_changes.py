@@ -57,9 +57,14 @@ def makes_directories():
     with World() as w:
         w.run("mkdir", "v.cop:/a", "v.cop:/b")
         w.run("mkdir", "v.cop:/a", code=world.ERROR, says="exists")
-        w.run("mkdir", "v.cop:/x/y", code=world.NOT_FOUND, says="try: coppice mkdir -p")
+        w.run("mkdir", "v.cop:/x/y", code=world.NOT_FOUND, says="try: coppice mkdir -p v.cop:/x/y")
         w.run("mkdir", "-p", "v.cop:/x/y/../z/", "v.cop:/x", umask=0o027)
         tap.equal(w.names("/x"), ["y", "z"])
+        w.run("cp", "-", "v.cop:/x/file", input=b"F")
+        for below in ("y", "y/z", "y/"):
+            w.run("mkdir", "-p", f"v.cop:/x/file/{below}", code=world.ERROR,
+                  says=f"v.cop:/x/file/{below}: /x/file is not a directory; try: ")
+        w.run("rm", "v.cop:/x/file")
         tap.equal(w.stat("/x/z")["mode"], 0o750)
         w.run("mkdir", "v.cop:/" + "n" * 256, code=world.ERROR, says="name")
         w.run("mkdir", "v.cop:/" + "n" * 255)
@@ -78,7 +83,7 @@ def removes_files_and_trees():
         w.write("src/c", b"y")
         os.symlink("/", w.path("src/link"))
         w.run("cp", "-r", "src", "v.cop:/")
-        w.run("rm", "v.cop:/src", code=world.ERROR, says="try: coppice rm -r")
+        w.run("rm", "v.cop:/src", code=world.ERROR, says="try: coppice rm -r v.cop:/src")
         w.run("rm", "v.cop:/src/link")
         w.run("rm", "v.cop:/src/c/", code=world.ERROR, says="not a directory")
         w.run("rm", "v.cop:/nothing", code=world.NOT_FOUND)

@@ -325,7 +325,13 @@ def refuses_to_overwrite_a_volume_named_without_a_path():
         w.run("cp", "file", "v.cop:/")
         with w.unchanged():
             w.run("cp", "v.cop:/file", "v.cop", code=world.USAGE, says="would be overwritten")
-            w.run("cp", "file", "v.cop", code=world.USAGE, says="none of the operands")
+            w.run("cp", "file", "v.cop", code=world.USAGE,
+                  says="none of the operands is in a volume; a place in one is VOLUME:/PATH; "
+                       "try: coppice cp ... v.cop:/\n")
+            w.run("cp", "v.cop", "out", code=world.USAGE, says="; try: coppice cp v.cop:/ ...\n")
+            for typed in ("v.cop:file", "v.cop/file"):
+                w.run("cp", "file", typed, code=world.USAGE,
+                      says="; try: coppice cp ... v.cop:/file\n")
 
 
 def stores_paths_of_a_thousand_levels():

@@ -117,7 +117,7 @@ def prints_files_and_refuses_what_is_none():
         w.write("b", bytes(range(256)) * 5000)
         w.run("cp", "a", "b", "v.cop:/")
         tap.equal(w.run("cat", "v.cop:/a", "v.cop:/b").out, w.read("a") + w.read("b"))
-        w.run("cat", "v.cop:/", code=world.ERROR, says="is a directory")
+        w.run("cat", "v.cop:/", code=world.ERROR, says="is a directory; try: coppice ls v.cop:/\n")
         w.run("cat", "v.cop", code=world.ERROR, says="is a directory")
         done = w.run("cat", "v.cop:/a", "v.cop:/c", code=world.SOME_FAILED, says="not found")
         tap.equal(done.out, b"A\n")

@@ -53,7 +53,10 @@ def says_how_a_place_in_a_volume_is_written():
         for verb in ("cat", "mkdir", "rm"):
             w.run(verb, "a", code=None, says=f"; try: coppice {verb} VOLUME:/")
         with w.unchanged("file"):
-            w.run("rm", "file", code=world.NOT_PERMITTED, says="; try: coppice rm VOLUME:/PATH")
+            w.run("rm", "file", code=world.NOT_PERMITTED,
+                  says="file: is not in a volume; try: coppice rm VOLUME:/PATH")
+            w.run("rm", "v.cop", code=world.NOT_PERMITTED,
+                  says="v.cop: the root of a volume cannot be removed; try: coppice rm VOLUME")
             w.run("mv", "file", "v.cop:/", code=world.NOT_A_VOLUME, says="mv moves within one")
         w.run("info", "v.cop:/a", code=world.USAGE, says="name it without a path")
         # A file of the host that is no volume is none because something is written behind it.

@@ -134,27 +134,33 @@ puts_into_volume(const struct cli *cli, const char *object)
 	return is_volume;
 }
 
-/* Where a place in a volume was written as "vol.cop:a" or "vol.cop/a": how it is written. */
-static char *
-hint_for_spelling(const struct cli *cli, const char *object)
+char *
+place_meant(const char *word)
 {
 	struct cop_volume_info info = COP_INIT(info);
-	struct text hint = { 0 };
+	char *place = NULL;
 
-	for (const char *at = object; !hint.data && (at = strpbrk(at, ":/")); at++) {
-		char *device = need_copy_of(object, (size_t)(at - object));
+	for (const char *at = word; !place && (at = strpbrk(at, ":/")); at++) {
+		char *device = need_copy_of(word, (size_t)(at - word));
 
-		if (device[0] != '\0' && cop_probe(device, &info) == 0) {
-			char *place = need_format("%s:/%s", device, at + 1 + strspn(at + 1, "/"));
-
-			text_add_format(&hint, "coppice %s ", cli->command->name);
-			text_add_quoted(&hint, place);
-			free(place);
-		}
+		if (device[0] != '\0' && cop_probe(device, &info) == 0)
+			place = need_format("%s:/%s", device, at + 1 + strspn(at + 1, "/"));
 		free(device);
 	}
 	err_clear();
-	return hint.data;
+	return place;
+}
+
+static char *
+hint_for_spelling(const struct cli *cli, const char *object)
+{
+	char *words = need_format("coppice %s", cli->command->name);
+	char *place = place_meant(object);
+	char *hint = place ? command_on(words, place) : NULL;
+
+	free(place);
+	free(words);
+	return hint;
 }
 
 /* What is missing or of another kind: to be looked up in its volume, or to be written otherwise. */
@@ -381,6 +387,16 @@ complain(struct cli *cli, const char *object, int exit_code, const char *hint, c
 	va_end(args);
 	say(cli, object, message, hint);
 	count_failure(cli, exit_code);
+}
+
+void
+complain_of(
+	struct cli *cli, const char *object, int exit_code, const char *words, const char *message)
+{
+	char *hint = command_on(words, object);
+
+	complain(cli, object, exit_code, hint, "%s", message);
+	free(hint);
 }
 
 void

@@ -58,8 +58,16 @@ char *message_of(const struct cli *cli, const char *object, int code);
 void complain(struct cli *cli, const char *object, int exit_code, const char *hint,
 	const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* The same with what to try on the object itself, as "coppice ls". */
+void complain_of(
+	struct cli *cli, const char *object, int exit_code, const char *words, const char *message);
+
 /* So many problems were found in the volume, and are shown. */
 void complain_of_problems(struct cli *cli, const char *object, uint64_t problems);
+
+/* Where "vol.cop:a" or "vol.cop/a" was written for a place in a volume that is there: how that is
+ * written; to be freed. Else NULL. */
+char *place_meant(const char *word);
 
 /* A misuse of the command: exit code 2, and the way to its help. */
 int usage(struct cli *cli, const char *object, const char *format, ...)

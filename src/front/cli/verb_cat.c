@@ -72,9 +72,9 @@ print_file(struct cli *cli, const char *operand, char *buffer)
 	if (err)
 		report(cli, operand, err);
 	else if (attr.kind == COP_DIRECTORY)
-		complain(cli, operand, EXIT_ERROR, "coppice ls", "is a directory");
+		complain_of(cli, operand, EXIT_ERROR, "coppice ls", "is a directory");
 	else if (attr.kind != COP_FILE)
-		complain(cli, operand, EXIT_ERROR, "coppice stat", "has no content to print");
+		complain_of(cli, operand, EXIT_ERROR, "coppice stat", "has no content to print");
 	else
 		print_content(cli, operand, object, attr.length, buffer);
 	cop_release(object);

@@ -34,6 +34,46 @@ is_in_volume(const struct operand *operand)
 }
 
 static bool
+is_volume(const char *path)
+{
+	struct cop_volume_info info = COP_INIT(info);
+	struct stat st;
+	bool is = stat(path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+		  cop_probe(path, &info) == 0;
+
+	err_clear();
+	return is;
+}
+
+/* One of the operands may be a volume, or be meant for a place in one. */
+static void
+complain_of_no_volume(const struct job *job)
+{
+	static const char message[] =
+		"none of the operands is in a volume; a place in one is VOLUME:/PATH";
+	char *place = NULL;
+	struct text hint = { 0 };
+
+	for (size_t i = 0; i < job->count && !place; i++) {
+		const char *word = job->operands[i].address.operand;
+		bool is_last = i == job->count - 1;
+
+		place = is_volume(word) ? need_format("%s:/", word) : place_meant(word);
+		if (!place)
+			continue;
+		text_add_string(&hint, is_last ? "coppice cp ... " : "coppice cp ");
+		text_add_quoted(&hint, place);
+		text_add_string(&hint, is_last ? "" : " ...");
+	}
+	if (place)
+		complain(job->cli, NULL, EXIT_USAGE, hint.data, "%s", message);
+	else
+		(void)usage(job->cli, NULL, "%s", message);
+	free(place);
+	text_fini(&hint);
+}
+
+static bool
 read_operands(struct job *job)
 {
 	bool any = false;
@@ -52,8 +92,7 @@ read_operands(struct job *job)
 		any = any || is_in_volume(operand);
 	}
 	if (!any)
-		(void)usage(job->cli, NULL,
-			"none of the operands is in a volume; a place in one is VOLUME:/PATH");
+		complain_of_no_volume(job);
 	return any;
 }
 
@@ -61,15 +100,9 @@ read_operands(struct job *job)
 static bool
 is_bare_volume(struct job *job, const struct address *address)
 {
-	struct cop_volume_info info = COP_INIT(info);
 	struct text hint = { 0 };
-	struct stat st;
-	bool is_volume = stat(address->operand, &st) == 0 &&
-			 (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
-			 cop_probe(address->operand, &info) == 0;
 
-	err_clear();
-	if (!is_volume)
+	if (!is_volume(address->operand))
 		return false;
 	text_add_string(&hint, "coppice cp ... ");
 	text_add_quoted(&hint, address->operand);

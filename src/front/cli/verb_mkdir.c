@@ -84,6 +84,9 @@ make_path(struct cli *cli, const struct address *address)
 
 		if (bytes > 0)
 			err = step_down(&directory, at, bytes);
+		if (err == COP_ENOTDIR)
+			err = fail(COP_ENOTDIR, "%.*s is not a directory",
+				(int)max_u64((uint64_t)(at - address->path) - 1, 1), address->path);
 		at += bytes + strspn(at + bytes, "/");
 	}
 	if (!err)
@@ -107,7 +110,7 @@ verb_mkdir(struct cli *cli)
 							   : make_one(cli, &address);
 		if (err == COP_ENOENT && !args_has(&cli->args, OPTION_PARENTS) &&
 			cli->volumes.count > 0)
-			complain(cli, operand, EXIT_NOT_FOUND, "coppice mkdir -p",
+			complain_of(cli, operand, EXIT_NOT_FOUND, "coppice mkdir -p",
 				"a directory above it does not exist");
 		else if (err)
 			report(cli, operand, err);

@@ -164,10 +164,20 @@ remove_named(struct removal *removal, const char *name, size_t name_bytes)
 			enter(removal, TAKE(object), name, name_bytes, 0);
 			walk(removal);
 		} else {
-			complain(cli, operand, EXIT_ERROR, "coppice rm -r", "is a directory");
+			complain_of(cli, operand, EXIT_ERROR, "coppice rm -r", "is a directory");
 		}
 	}
 	cop_release(object);
+}
+
+static bool
+is_volume(const char *device)
+{
+	struct cop_volume_info info = COP_INIT(info);
+	bool is = cop_probe(device, &info) == 0;
+
+	err_clear();
+	return is;
 }
 
 static void
@@ -186,8 +196,10 @@ remove_operand(struct cli *cli, const char *operand)
 	path_last(address.path, &name, &name_bytes);
 	if (name_bytes == 0) {
 		complain(cli, operand, EXIT_NOT_PERMITTED,
-			address.has_path ? NULL : "coppice rm VOLUME:/PATH",
-			"the root of a volume cannot be removed");
+			address.has_path ? NULL : "coppice rm VOLUME:/PATH", "%s",
+			address.has_path || is_volume(address.device)
+				? "the root of a volume cannot be removed"
+				: "is not in a volume");
 	} else if (name_is_special(name, name_bytes)) {
 		complain(cli, operand, EXIT_NOT_PERMITTED, NULL,
 			"\".\" and \"..\" cannot be removed; name the directory itself");
