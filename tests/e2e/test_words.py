@@ -59,6 +59,14 @@ def says_how_a_place_in_a_volume_is_written():
                   says="v.cop: the root of a volume cannot be removed; try: coppice rm VOLUME")
             w.run("mv", "file", "v.cop:/", code=world.NOT_A_VOLUME, says="mv moves within one")
         w.run("info", "v.cop:/a", code=world.USAGE, says="name it without a path")
+        # Where the volume is missing, not the place: it is to be made for what goes into it alone.
+        for words in (["ls", "none.cop:/a"], ["rm", "none.cop:/a"], ["cp", "none.cop:/a", "out"],
+                      ["cp", "none.cop:/a", "v.cop:/"]):
+            w.run(*words, code=world.NOT_FOUND,
+                  says="none.cop:/a: there is no such volume: No such file or directory\n")
+        for words in (["mkdir", "none.cop:/a"], ["cp", "file", "none.cop:/a"]):
+            w.run(*words, code=world.NOT_FOUND,
+                  says="directory; try: coppice init --size 64M none.cop\n")
         # A file of the host that is no volume is none because something is written behind it.
         done = w.run("cp", "file/x", "v.cop:/", code=world.ERROR, says="Not a directory")
         assert "try:" not in done.complaint(), done.complaint()

@@ -118,7 +118,7 @@ hint_for_space(const struct cli *cli, const char *object)
 		has_closed_groups(volume->handle) ? "coppice check" : "coppice df", volume->device);
 }
 
-/* False for what cp takes for a path of the host. */
+/* False for a source of cp, and for what it takes for a path of the host. */
 static bool
 puts_into_volume(const struct cli *cli, const char *object)
 {
@@ -127,6 +127,8 @@ puts_into_volume(const struct cli *cli, const char *object)
 
 	if (strcmp(cli->command->name, "cp") != 0)
 		return strcmp(cli->command->name, "mkdir") == 0;
+	if (strcmp(object, cli->args.operands[cli->args.count - 1]) != 0)
+		return false;
 	if (address_parse(object, access(object, F_OK) == 0, &address) != 0)
 		return false;
 	is_volume = address.kind == ADDRESS_VOLUME;
@@ -318,6 +320,22 @@ message_of_full_host(const struct cli *cli, const char *object, const char *note
 	return message;
 }
 
+/* A place in a volume that is not there, which reads as if the place were missing. */
+static bool
+names_missing_volume(const struct cli *cli, const char *object)
+{
+	struct address address;
+	const char *path;
+	bool is_missing;
+
+	if (open_volume_of(cli, object) || address_parse(object, false, &address) != 0)
+		return false;
+	is_missing = address.kind == ADDRESS_VOLUME && address.has_path &&
+		     device_url_is_host_path(address.device, &path) && access(path, F_OK) != 0;
+	address_fini(&address);
+	return is_missing;
+}
+
 /*
  * The note of an error is a detail that may or may not say what kind of error it is. Where it does
  * not, the sentence of the code follows. Notes of host errors end in the host's own sentence.
@@ -333,6 +351,8 @@ message_of(const struct cli *cli, const char *object, int code)
 		return need_copy(sentence);
 	if (object && is_host_full(code))
 		return message_of_full_host(cli, object, note);
+	if (object && code == COP_ENOENT && names_missing_volume(cli, object))
+		return need_format("there is no such volume: %s", note);
 	switch (code) {
 	case COP_EEXIST:
 	case COP_EINVAL:
