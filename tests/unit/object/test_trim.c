@@ -1,5 +1,6 @@
 #include "world.h"
 
+#include "base/random.h"
 #include "object/clone.h"
 #include "object/reclaim.h"
 
@@ -398,6 +399,178 @@ frees_an_object_whose_trim_is_unfinished(void **state)
 	world_fini(&world);
 }
 
+/* ---- Against bytes in memory ----------------------------------------------------------------- */
+
+enum {
+	MODELS = 3,
+	MODEL_BLOCKS = 1500,
+	MODEL_BYTES = MODEL_BLOCKS * 4096,
+	MODEL_OPS = 700,
+};
+
+struct model {
+	struct cop_object *file;
+	uint64_t id;
+	uint64_t length;
+	uint8_t *bytes; /* zeros past the length */
+};
+
+static void
+model_write(struct model *model, struct rng *rng, uint64_t at, uint64_t bytes)
+{
+	bytes = min_u64(bytes, MODEL_BYTES - at);
+	rng_bytes(rng, model->bytes + at, bytes);
+	must(cop_write(model->file, at, model->bytes + at, bytes, NULL));
+	model->length = max_u64(model->length, at + bytes);
+}
+
+static void
+model_punch(struct model *model, uint64_t at, uint64_t bytes)
+{
+	must(cop_punch(model->file, at, bytes));
+	memset(model->bytes + at, 0, min_u64(bytes, MODEL_BYTES - at));
+}
+
+static void
+model_cut(struct model *model, uint64_t length)
+{
+	must(cop_set_length(model->file, length));
+	if (length < model->length)
+		memset(model->bytes + length, 0, model->length - length);
+	model->length = length;
+}
+
+static void
+model_clone(struct model *from, struct model *to)
+{
+	must(object_clone(from->file, to->file));
+	memcpy(to->bytes, from->bytes, MODEL_BYTES);
+	to->length = from->length;
+}
+
+static void
+models_expect(const struct model models[static MODELS])
+{
+	uint8_t *back = malloc(MODEL_BYTES);
+	size_t got;
+
+	assert_non_null(back);
+	for (int i = 0; i < MODELS; i++) {
+		assert_int_equal(world_attr(models[i].file).length, models[i].length);
+		must(cop_read(models[i].file, 0, back, MODEL_BYTES, &got));
+		assert_int_equal(got, models[i].length);
+		assert_memory_equal(back, models[i].bytes, got);
+	}
+	free(back);
+}
+
+static void
+models_open(struct world *world, struct model models[static MODELS])
+{
+	for (int i = 0; i < MODELS; i++)
+		must(cop_get(world->root, models[i].id, &models[i].file));
+}
+
+static void
+models_crash(struct world *world, struct model models[static MODELS], bool abandoned)
+{
+	must(cop_sync(world->volume));
+	for (int i = 0; i < MODELS; i++)
+		cop_release(models[i].file);
+	world_reopen(world, abandoned);
+	models_open(world, models);
+}
+
+static void
+model_change(struct model models[static MODELS], struct rng *rng)
+{
+	struct model *model = &models[rng_below(rng, MODELS)];
+	uint64_t at = rng_below(rng, MODEL_BYTES);
+	uint64_t long_bytes = 4096 + rng_below(rng, 200 * 4096);
+
+	switch (rng_below(rng, 12)) {
+	case 0:
+	case 1:
+	case 2: /* many extents */
+		for (uint64_t i = 0; i < 250 && at < MODEL_BYTES; i++, at += 8192)
+			model_write(model, rng, at, 1 + rng_below(rng, 5000));
+		break;
+	case 3:
+		model_write(model, rng, at, 1 + rng_below(rng, 200000));
+		break;
+	case 4:
+	case 5:
+	case 6:
+		model_punch(model, at, long_bytes);
+		break;
+	case 7:
+		model_punch(model, at / 4096 * 4096, long_bytes / 4096 * 4096);
+		break;
+	case 8:
+		if (rng_below(rng, 3) == 0)
+			model_cut(model, at);
+		break;
+	case 9:
+		model_cut(model, max_u64(model->length, at));
+		break;
+	case 10:
+		must(cop_preallocate(model->file, at, long_bytes, false));
+		break;
+	default:
+		if (rng_below(rng, 4) == 0)
+			model_clone(model, &models[rng_below(rng, MODELS)]);
+		break;
+	}
+}
+
+static void
+keeps_the_bytes_whatever_is_cut_beside(void **state)
+{
+	struct model models[MODELS];
+	struct world world;
+	struct rng rng;
+	uint64_t pending;
+	size_t most = 0;
+
+	(void)state;
+	world_init(&world, 128 * MIB, 4096, 10);
+	rng_seed(&rng, 10);
+	for (int i = 0; i < MODELS; i++) {
+		models[i] = (struct model){ .file = world_file(&world) };
+		models[i].id = cop_id(models[i].file);
+		models[i].bytes = calloc(1, MODEL_BYTES);
+		assert_non_null(models[i].bytes);
+	}
+	for (int i = 0; i < MODEL_OPS; i++) {
+		struct loaded loaded;
+		struct trims trims;
+
+		model_change(models, &rng);
+		must(record_load(models[i % MODELS].file, &loaded));
+		record_trims(&loaded.record, &trims);
+		most = max_u64(most, trims.count);
+		if (rng_below(&rng, 10) == 0)
+			must(cop_poll(world.volume, &pending));
+		if (rng_below(&rng, 16) == 0)
+			models_expect(models);
+		if (rng_below(&rng, 40) == 0)
+			models_crash(&world, models, rng_below(&rng, 3) > 0);
+		if (rng_below(&rng, 100) == 0)
+			must(cop_settle(world.volume));
+	}
+	assert_true(most > 2);
+	models_expect(models);
+	must(cop_sync(world.volume));
+	world_check(&world);
+	must(cop_settle(world.volume));
+	models_expect(models);
+	for (int i = 0; i < MODELS; i++) {
+		cop_release(models[i].file);
+		free(models[i].bytes);
+	}
+	world_fini(&world);
+}
+
 int
 main(void)
 {
@@ -411,6 +584,7 @@ main(void)
 		cmocka_unit_test(clones_what_is_being_trimmed),
 		cmocka_unit_test(buries_what_is_being_trimmed),
 		cmocka_unit_test(frees_an_object_whose_trim_is_unfinished),
+		cmocka_unit_test(keeps_the_bytes_whatever_is_cut_beside),
 	};
 
 	world_writes_through = true;
