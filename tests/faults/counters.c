@@ -103,6 +103,12 @@ fill_volume(struct cop_volume *volume)
 	for (uint64_t i = 0; i < TREE_WRITES; i++)
 		put(object, i * 8192, 4096);
 	cop_release(object);
+	object = make(root, "freed", COP_FILE);
+	for (uint64_t i = 0; i < STAGE_FREED_ALL; i++)
+		put(object, i * 8192, 4096);
+	must(cop_sync(volume));
+	must(cop_punch(object, 0, STAGE_FREED * 8192));
+	cop_release(object);
 	cop_release(directory);
 	cop_release(root);
 }
@@ -181,7 +187,7 @@ static void
 open_stage(struct stage *stage, struct sim_medium *base, struct sim_medium **out_medium)
 {
 	static const char *const names[STAGE_OBJECTS] = { NULL, "extents", "inline", "tree", "d",
-		"symlink" };
+		"symlink", "freed" };
 
 	must(sim_clone(base, out_medium));
 	must(sim_open(*out_medium, 0, &stage->dev));

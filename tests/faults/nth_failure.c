@@ -97,6 +97,7 @@ put(struct op_runner *runner, const char *path, uint64_t offset, uint64_t bytes)
 static void
 fill_volume(struct world *world, struct op_runner *runner)
 {
+	const struct op punch = { .type = OP_PUNCH, .path = "/freed", .bytes = STAGE_FREED * 8192 };
 	struct op op = { .type = OP_LINK, .path = "/inline" };
 	struct cop_object *object = NULL;
 	char *value = must_alloc(9000);
@@ -121,7 +122,11 @@ fill_volume(struct world *world, struct op_runner *runner)
 	must(cop_xattr_set(object, "user.large", value, 9000, 0), "a large attribute");
 	free(value);
 	cop_release(object);
+	make(runner, COP_FILE, "/freed");
+	for (uint64_t i = 0; i < STAGE_FREED_ALL; i++)
+		put(runner, "/freed", i * 8192, 4096);
 	must(cop_settle(world->volume), "settle");
+	run(runner, &punch);
 	must(snapshot_of_volume(world->volume, &base_snapshot), "snapshot");
 }
 
@@ -235,7 +240,7 @@ static void
 open_volume(struct try *try)
 {
 	static const char *const names[STAGE_OBJECTS] = { NULL, "extents", "inline", "tree", "d",
-		"symlink" };
+		"symlink", "freed" };
 	struct stage *stage = try->stage;
 	struct cop_open_options options = COP_INIT(options);
 

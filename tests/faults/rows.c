@@ -488,8 +488,48 @@ ROW(cop_walk, ROW_READS, NULL)
 	return cop_walk(stage->objects[ROOT], "/d/../d/sub/.././f", 0, &stage->result);
 }
 
+/* ---- Beside a job ---------------------------------------------------------------------------- */
+
+#define BESIDE_A_JOB(row_)                                               \
+	row_(punch_elsewhere) row_(cut_elsewhere) row_(cut_in_the_range) \
+		row_(preallocate_in_the_range) row_(remove_the_object) row_(step_of_the_job)
+
+ROW(punch_elsewhere, ROW_CHANGES, NULL)
+{
+	return cop_punch(stage->objects[FREED], (STAGE_FREED + 5) * 8192, 30 * 8192);
+}
+
+ROW(cut_elsewhere, ROW_CHANGES, NULL)
+{
+	return cop_set_length(stage->objects[FREED], (STAGE_FREED + 5) * 8192 + 10);
+}
+
+ROW(cut_in_the_range, ROW_CHANGES, NULL)
+{
+	return cop_set_length(stage->objects[FREED], 20 * 8192 + 10);
+}
+
+/* The range becomes two. */
+ROW(preallocate_in_the_range, ROW_CHANGES, NULL)
+{
+	return cop_preallocate(stage->objects[FREED], 20 * 8192, 4096, false);
+}
+
+ROW(remove_the_object, ROW_CHANGES, NULL)
+{
+	cop_release(TAKE(stage->objects[FREED]));
+	return cop_unlink(stage->objects[ROOT], "freed", 5, COP_UNLINK_FILE);
+}
+
+ROW(step_of_the_job, ROW_CHANGES, NULL)
+{
+	uint64_t pending = 0;
+
+	return cop_poll(stage->volume, &pending);
+}
+
 /* ---- The table ------------------------------------------------------------------------------ */
 
 #define NAMED_ROW(function_) { #function_, &row_##function_ },
-const struct named_row rows[] = { COP_FUNCTIONS(NAMED_ROW) };
+const struct named_row rows[] = { COP_FUNCTIONS(NAMED_ROW) BESIDE_A_JOB(NAMED_ROW) };
 const size_t row_count = ARRAY_COUNT(rows);

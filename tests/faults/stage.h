@@ -32,8 +32,12 @@ enum stage_object {
 	TREE,      /* /tree: a content tree */
 	DIRECTORY, /* /d: a directory tree */
 	SYMLINK,   /* /symlink */
+	FREED,     /* /freed: a tree with a job */
 	STAGE_OBJECTS,
 };
+
+/* Every other block of /freed is there, and a job has the first ones of them to free. */
+enum { STAGE_FREED = 90, STAGE_FREED_ALL = 130 };
 
 struct stage {
 	struct cop_volume *volume;
@@ -67,7 +71,8 @@ struct named_row {
 	const struct row *row;
 };
 
-/* One for each function of the header, which the build makes sure of. */
+/* One for each function of the header, which the build makes sure of, and some for what they do
+ * beside a job. */
 extern const struct named_row rows[];
 extern const size_t row_count;
 
