@@ -186,7 +186,8 @@ COP_API COP_MUST_CHECK int cop_sync_object(struct cop_object *object);
 COP_API COP_MUST_CHECK int cop_barrier(struct cop_volume *volume);
 
 /*
- * Runs due timers and one bounded step of a pending job; for `threads` == 0. Sets how many remain.
+ * Runs due timers and one bounded step of a pending job; for `threads` == 0. Sets how many remain,
+ * of which it counts no more than 100.
  * Freeing what is large is a job: the call that causes it returns at once, and its space comes back
  * with the job's steps. cop_settle() runs all jobs, and so does a change that finds no space. A
  * step for which the volume has no room waits: the call returns 0, the job remains pending, and a

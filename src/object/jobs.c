@@ -24,6 +24,7 @@
 
 enum {
 	DISMANTLE_RUNS_MAX = 256, /* released in one step */
+	JOBS_COUNTED_MAX = 100,   /* each poll counts them */
 };
 
 static const struct tree_name catalog_name = { .kind = TREE_CATALOG };
@@ -323,7 +324,7 @@ count_job_entry(void *context, struct view key, struct view value)
 		*count += 1;
 	else
 		err_clear(); /* nobody can run it; check reports it */
-	return true;
+	return *count < JOBS_COUNTED_MAX;
 }
 
 /* ---- Running --------------------------------------------------------------------------------- */

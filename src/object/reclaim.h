@@ -102,7 +102,7 @@ bool jobs_run_all(struct cop_volume *volume);
 /* One step of a job that nobody is running; the first that does not fail. */
 MUST_CHECK int jobs_run_step(struct cop_volume *volume, bool *out_has_run);
 
-/* How many there are. */
+/* How many there are; more than 100 are not counted. */
 MUST_CHECK int jobs_count(struct cop_volume *volume, uint64_t *out_count);
 
 /* The background thread looks for jobs. */

@@ -393,6 +393,33 @@ waits_for_no_job_elsewhere(void **state)
 	world_fini(&world);
 }
 
+/* Each poll counts the jobs that are left: of many of them not all. */
+static void
+counts_no_more_jobs_than_a_hundred(void **state)
+{
+	enum { JOBS = 130, COUNTED = 100 };
+	struct world world;
+	struct cop_object *file;
+	uint64_t pending;
+
+	(void)state;
+	world_init(&world, 64 * MIB, 0, 44);
+	file = world_comb(&world, 30);
+	for (int i = 0; i < JOBS; i++) {
+		struct cop_object *clone = world_file(&world);
+
+		must(object_clone(file, clone));
+		must(cop_unref(clone));
+		cop_release(clone);
+	}
+	for (int left = JOBS - 1; left >= 0; left--) {
+		must(cop_poll(world.volume, &pending));
+		assert_int_equal(pending, left < COUNTED ? left : COUNTED);
+	}
+	cop_release(file);
+	world_fini(&world);
+}
+
 /* ---- Power cuts ------------------------------------------------------------------------------ */
 
 enum verb {
@@ -613,6 +640,7 @@ main(void)
 		cmocka_unit_test(takes_apart_a_tree_that_a_crash_left),
 		cmocka_unit_test(returns_after_one_small_transaction),
 		cmocka_unit_test(waits_for_no_job_elsewhere),
+		cmocka_unit_test(counts_no_more_jobs_than_a_hundred),
 		cmocka_unit_test(goes_on_after_a_cut_between_any_two_steps),
 	};
 
