@@ -439,7 +439,7 @@ walk_dead_tree(struct walker *walker, const struct job *job)
 	struct dead_tree dead = {
 		.walker = walker,
 		.job = job,
-		.copy = malloc(walker->sb->node_bytes),
+		.copy = block_buffer_alloc(walker->sb->node_bytes / BLOCK_BYTES),
 	};
 
 	walker->checker->dead_trees += !walker->is_previous;

@@ -1,5 +1,6 @@
 #include "world.h"
 
+#include "object/reclaim.h"
 #include "support/alloc.h"
 
 #include <stdio.h>
@@ -175,6 +176,50 @@ tells_a_volume_that_does_not_open(void **state)
 	world_free(w);
 }
 
+/* A host that reads past its cache is particular about memory. */
+static void
+reads_a_file_with_a_removal_under_way(void **state)
+{
+	enum { EXTENTS = 400 };
+	static const uint8_t bytes[BLOCK_BYTES] = { 1 };
+	struct cop_format_options format = COP_INIT(format);
+	struct cop_open_options open = COP_INIT(open);
+	struct cop_check_options options = COP_INIT(options);
+	struct cop_check_result result = COP_INIT(result);
+	struct cop_new initial = COP_INIT(initial);
+	struct cop_object *root;
+	struct cop_object *file;
+	struct cop_volume *volume;
+	char path[] = "/tmp/coppice-check-XXXXXX";
+	uint64_t pending;
+	size_t written;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink(path), 0);
+	format.volume_bytes = 2 * COP_VOLUME_BYTES_MIN;
+	must(cop_format(path, &format));
+	must(cop_open(path, &open, &volume));
+	must(cop_root(volume, NULL, &root));
+	initial.kind = COP_FILE;
+	must(cop_create(root, "many", 4, &initial, &file));
+	for (uint64_t i = 0; i < EXTENTS; i++)
+		must(cop_write(file, 2 * i * BLOCK_BYTES, bytes, sizeof bytes, &written));
+	must(cop_settle(volume));
+	cop_release(file);
+	must(cop_unlink(root, "many", 4, 0));
+	cop_release(root);
+	must(volume_checkpoint(open_volume_below(volume)));
+	must(jobs_count(volume, &pending));
+	assert_true(pending > 0);
+	cop_abandon(volume);
+	must(cop_check(path, &options, &result));
+	assert_int_equal(result.problems, 0);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void
 is_refused_beside_a_writer(void **state)
 {
@@ -217,6 +262,7 @@ main(void)
 		cmocka_unit_test(survives_every_allocation_that_fails),
 		cmocka_unit_test(refuses_what_is_no_volume),
 		cmocka_unit_test(tells_a_volume_that_does_not_open),
+		cmocka_unit_test(reads_a_file_with_a_removal_under_way),
 		cmocka_unit_test(is_refused_beside_a_writer),
 	};
 
