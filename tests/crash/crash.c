@@ -6,8 +6,8 @@
  *   crash [--seconds N] [--states N] [--wraps N] [--seed S] [--jobs N] [--violations N]
  *         [--workload W] [--kind KIND] [--fault FAULT] [--late] [--replay 'SCENARIO']
  *
- * KIND is random, settled, laps, rounds or jobs, and a FAULT strikes every random or settled
- * workload.
+ * KIND is random, settled, laps, rounds, jobs, leaves or clones, and a FAULT strikes every
+ * workload but pairs.
  *
  * It ends when that many seconds have passed, or when that many distinct states were seen and the
  * journals have gone round that often; having fallen short of it is an error. The last line is `N
@@ -38,6 +38,7 @@ enum {
 	PROBES_IN_1000 = 200,
 	FAULT_CALLS = 400,  /* writes or changing calls among which a fault strikes */
 	FAULT_FLUSHES = 40, /* flushes */
+	CLOSE_FLUSHES = 2,  /* of a close */
 	FAULT_BEHIND = 80,  /* and writes behind the journal */
 	FAULT_BLOCKS = 2048,
 	LATE_EVERY = 3, /* of random runs */
@@ -117,44 +118,55 @@ print_violation(void *context, const struct scenario *scenario, const char *text
 	free(out);
 }
 
-/* Most of the random workloads have a fault on top: a write lost or misdirected, a call that fails,
- * or the power gone in the middle of one. */
-static void
-plan(const struct settings *settings, const char *kind, uint64_t number,
-	struct scenario *out_scenario)
+static bool
+is_random(const char *workload)
+{
+	return strncmp(workload, "random.", 7) == 0 || strncmp(workload, "settled.", 8) == 0;
+}
+
+/* A write lost or misdirected, a call that fails, or the power gone in the middle of one: in most
+ * random workloads, in no pair, in some of all others. */
+static enum scenario_fault
+draw_fault(const struct settings *settings, const char *kind, const char *workload, struct rng *rng)
 {
 	static const enum scenario_fault faults[] = { FAULT_NONE, FAULT_NONE, FAULT_LOSE,
 		FAULT_LOSE, FAULT_LOSE, FAULT_MISDIRECT, FAULT_POWER, FAULT_FAIL_WRITE,
-		FAULT_FAIL_FLUSH };
-	struct scenario *scenario = out_scenario;
+		FAULT_FAIL_FLUSH, FAULT_FAIL_CLOSE };
+	enum scenario_fault fault = faults[rng_below(rng, ARRAY_COUNT(faults))];
+
+	if (strncmp(workload, "pair.", 5) == 0)
+		return FAULT_NONE;
+	if (settings->fault)
+		return settings->fault;
+	return is_random(workload) || (!kind && rng_below(rng, 2)) ? fault : FAULT_NONE;
+}
+
+static uint64_t
+draw_fault_call(enum scenario_fault fault, struct rng *rng)
+{
+	switch (fault) {
+	case FAULT_FAIL_FLUSH:
+		return 1 + rng_below(rng, FAULT_FLUSHES);
+	case FAULT_FAIL_CLOSE:
+		return 1 + rng_below(rng, CLOSE_FLUSHES);
+	default:
+		return 1 + rng_below(rng, FAULT_CALLS);
+	}
+}
+
+static void
+plan_fault(const struct settings *settings, const char *kind, uint64_t number,
+	struct scenario *scenario)
+{
 	struct rng rng;
 
-	memset(scenario, 0, sizeof *scenario);
-	scenario->seed = settings->seed;
-	if (settings->workload)
-		snprintf(scenario->workload, sizeof scenario->workload, "%s", settings->workload);
-	else if (kind)
-		snprintf(
-			scenario->workload, sizeof scenario->workload, "%s.%" PRIu64, kind, number);
-	else
-		workload_name(
-			number, settings->seed, scenario->workload, sizeof scenario->workload);
-	scenario->is_late = settings->is_late;
-	if ((strncmp(scenario->workload, "random.", 7) != 0 &&
-		    strncmp(scenario->workload, "settled.", 8) != 0) ||
-		settings->workload)
-		return;
 	rng_seed(&rng, settings->seed ^ number);
-	scenario->fault = faults[rng_below(&rng, ARRAY_COUNT(faults))];
-	if (settings->fault)
-		scenario->fault = settings->fault;
-	if (number % LATE_EVERY == LATE_EVERY - 1)
+	scenario->fault = draw_fault(settings, kind, scenario->workload, &rng);
+	if (is_random(scenario->workload) && number % LATE_EVERY == LATE_EVERY - 1)
 		scenario->is_late = true;
 	if (scenario->fault == FAULT_NONE)
 		return;
-	scenario->fault_call =
-		1 +
-		rng_below(&rng, scenario->fault == FAULT_FAIL_FLUSH ? FAULT_FLUSHES : FAULT_CALLS);
+	scenario->fault_call = draw_fault_call(scenario->fault, &rng);
 	scenario->fault_addr = rng_below(&rng, FAULT_BLOCKS);
 	/* Most writes are the journal's: every other lost one is none of them. */
 	if (scenario->fault == FAULT_LOSE && (kind || rng_below(&rng, 2))) {
@@ -163,6 +175,28 @@ plan(const struct settings *settings, const char *kind, uint64_t number,
 	} else if (scenario->fault == FAULT_LOSE) {
 		scenario->fault_addr = 0;
 	}
+}
+
+static void
+plan(const struct settings *settings, const char *kind, uint64_t number,
+	struct scenario *out_scenario)
+{
+	struct scenario *scenario = out_scenario;
+
+	memset(scenario, 0, sizeof *scenario);
+	scenario->seed = settings->seed;
+	scenario->is_late = settings->is_late;
+	if (settings->workload) {
+		snprintf(scenario->workload, sizeof scenario->workload, "%s", settings->workload);
+		return;
+	}
+	if (kind)
+		snprintf(
+			scenario->workload, sizeof scenario->workload, "%s.%" PRIu64, kind, number);
+	else
+		workload_name(
+			number, settings->seed, scenario->workload, sizeof scenario->workload);
+	plan_fault(settings, kind, number, scenario);
 }
 
 static struct trial_options

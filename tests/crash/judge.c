@@ -54,7 +54,8 @@ struct judging {
 
 	/* Of the state at hand. */
 	struct snapshot *expected; /* owned: what an earlier run saw that read the same, or NULL */
-	struct history after;      /* its first state is the one that was recovered */
+	struct history after;      /* what was recovered, and what came after it */
+	size_t recovered;          /* its number in `after`: after a kill others may come before */
 	size_t promised;           /* state of it that a sync has made durable */
 	bool has_flushed; /* the opening for writing has made durable what it is going to read */
 	uint64_t calls;   /* since then */
@@ -190,10 +191,11 @@ check_crashed(struct judging *judging, struct sim_medium *medium, struct enumera
 	return false;
 }
 
-/* The model as it was found, after operation `first` or a later one; NULL: after none of them. */
+/* The model as it was found, after operation `first` or a later one, and which that was; NULL:
+ * after none of them. */
 static struct oracle *
 match_state(struct judging *judging, size_t first, const struct snapshot *found,
-	struct enumerate_run *run)
+	struct enumerate_run *run, size_t *out_state)
 {
 	const struct judgement *what = judging->what;
 	struct oracle *model = NULL;
@@ -201,6 +203,7 @@ match_state(struct judging *judging, size_t first, const struct snapshot *found,
 	char why[256] = "";
 
 	for (size_t state = what->last + 1; state-- > first;) {
+		*out_state = state;
 		if (what->is_late &&
 			late_matches(what->history, first, state, found, what->allow, &model))
 			return model;
@@ -232,8 +235,6 @@ before_second_call(void *context, struct sim_medium *medium, uint64_t call)
 		judging->has_flushed = true;
 		return;
 	}
-	if (what->keeps_power && judging->promised == 0)
-		return;
 	judging->calls++;
 	judging->calls_of[place]++;
 	if (what->is_replay) {
@@ -365,7 +366,7 @@ judge_second_cut(struct judging *first, const struct second_cut *cut, struct enu
 
 	what.history = &first->after;
 	what.first = cut->first;
-	what.last = min_u64(cut->last, first->after.count - 1);
+	what.last = max_u64(first->recovered, min_u64(cut->last, first->after.count - 1));
 	what.keeps_power = false;
 	scenario->again[what.depth].cut = cut->call;
 	snprintf(given, sizeof given, "%s", scenario->again[what.depth].script);
@@ -402,17 +403,11 @@ judge_second_cuts(struct judging *judging, struct enumerate_run *run)
 	}
 }
 
-static bool
-has_write_fault(const struct scenario *scenario)
-{
-	return scenario->fault == FAULT_LOSE || scenario->fault == FAULT_MISDIRECT;
-}
-
 /* Of the second cuts some get a third one, in the recovery from it. */
 static bool
 is_cut_again(const struct judgement *what)
 {
-	if (has_write_fault(what->scenario) || what->depth == SCENARIO_AGAIN)
+	if (what->depth == SCENARIO_AGAIN)
 		return false;
 	return what->depth == 0 || what->is_replay ||
 	       what->scenario->again[0].cut % THIRD_ONE_IN == 0;
@@ -440,8 +435,9 @@ is_to_be_opened(struct judging *judging, struct enumerate_run *run, bool *out_so
 {
 	*out_sound = judging->expected == judging->matched;
 	if (!*out_sound) {
+		size_t state;
 		struct oracle *model =
-			match_state(judging, judging->what->first, judging->expected, run);
+			match_state(judging, judging->what->first, judging->expected, run, &state);
 
 		*out_sound = model;
 		oracle_free(model);
@@ -459,7 +455,7 @@ is_to_be_opened(struct judging *judging, struct enumerate_run *run, bool *out_so
  */
 static struct oracle *
 look_around(struct judging *judging, struct world *world, struct sim_medium *medium,
-	struct enumerate_run *run)
+	struct enumerate_run *run, size_t *out_state)
 {
 	struct judge_memory *memory = judging->what->options->memory;
 	struct snapshot *found = NULL;
@@ -474,7 +470,7 @@ look_around(struct judging *judging, struct world *world, struct sim_medium *med
 		!snapshot_matches(found, judging->expected, UINT32_MAX, why, sizeof why))
 		enumerate_blame(run, "a run that read the same showed something else: %s", why);
 	else
-		model = match_state(judging, judging->what->first, found, run);
+		model = match_state(judging, judging->what->first, found, run, out_state);
 	if (remembers(judging) && !judging->expected)
 		recall_keep(memory->sights, medium, share(memory, found));
 	else
@@ -482,11 +478,32 @@ look_around(struct judging *judging, struct world *world, struct sim_medium *med
 	return model;
 }
 
+/*
+ * What a killed process has written can be read, and a power cut may still take it away, as far as
+ * nothing was promised: back to a state that was promised before.
+ */
+static void
+begin_after(struct judging *judging, struct oracle *model, size_t state)
+{
+	const struct judgement *what = judging->what;
+
+	for (size_t i = what->first; what->keeps_power && i < state; i++) {
+		struct oracle *earlier = oracle_copy(what->history->models[i]);
+
+		oracle_forget_held(earlier);
+		history_push(&judging->after, earlier);
+	}
+	judging->recovered = judging->after.count;
+	history_push(&judging->after, model);
+	oracle_forget_held(model);
+}
+
 static bool
 judge_open_volume(struct judging *judging, struct world *world, struct sim_medium *medium,
 	struct enumerate_run *run)
 {
-	struct oracle *model = look_around(judging, world, medium, run);
+	size_t state = 0;
+	struct oracle *model = look_around(judging, world, medium, run, &state);
 	bool sound = model;
 	bool goes_on = judging->expected != NULL;
 
@@ -500,8 +517,7 @@ judge_open_volume(struct judging *judging, struct world *world, struct sim_mediu
 		world_abandon(world);
 		return sound;
 	}
-	history_push(&judging->after, model);
-	oracle_forget_held(model);
+	begin_after(judging, model, state);
 	if (judging->what->depth > 0) {
 		world_abandon(world);
 		return true;
@@ -518,9 +534,10 @@ state_left(struct judging *judging, struct world *world, struct enumerate_run *r
 {
 	struct snapshot *found = NULL;
 	struct oracle *model = NULL;
+	size_t state;
 
 	if (snapshot_of_volume(world->volume, &found) == 0)
-		model = match_state(judging, judging->what->history->first, found, run);
+		model = match_state(judging, judging->what->history->first, found, run, &state);
 	else
 		enumerate_blame(run, "reading the volume: %s", cop_error_text());
 	snapshot_free(found);
@@ -638,6 +655,7 @@ judge(void *context, struct sim_medium *medium, struct enumerate_run *run)
 	judging->expected = NULL;
 	judging->after = (struct history){ 0 };
 	judging->promised = 0;
+	judging->recovered = 0;
 	judging->has_flushed = false;
 	judging->calls = 0;
 	memset(judging->calls_of, 0, sizeof judging->calls_of);

@@ -325,6 +325,96 @@ next_leaf(struct drawing *drawing, struct oracle *model, size_t index, struct op
 		*out_op = (struct op){ .type = choice == 31 ? OP_SETTLE : OP_SYNC };
 }
 
+/* ---- Clones ---------------------------------------------------------------------------------- */
+
+enum {
+	CLONES_FILES = 5,
+	CLONES_EXTENTS = 150, /* of the first file, written one by one */
+	CLONES_SETTLED = CLONES_FILES + CLONES_EXTENTS + 1,
+	CLONES_OPS = CLONES_SETTLED + 120,
+	CLONES_CUT_EVERY = 6,
+};
+
+static void
+begin_clones(struct drawing *drawing, uint64_t seed, uint64_t number)
+{
+	rng_seed(&drawing->rng, seed * UINT64_C(1000117) + number);
+	drawing->count = CLONES_OPS;
+}
+
+static bool
+is_clone_cut(const struct drawing *drawing, size_t done)
+{
+	(void)drawing;
+	return done > CLONES_SETTLED && done % CLONES_CUT_EVERY == 0;
+}
+
+static void
+make_clones(size_t index, struct op *out_op)
+{
+	if (index == CLONES_SETTLED - 1) {
+		*out_op = (struct op){ .type = OP_SETTLE };
+	} else if (index < CLONES_FILES) {
+		*out_op = (struct op)CREATE(COP_FILE, "", index);
+		snprintf(out_op->path, sizeof out_op->path, "/c%zu", index);
+	} else {
+		index -= CLONES_FILES;
+		*out_op = (struct op)WRITE("/c0", index * 8192, 4096, index);
+	}
+}
+
+static const struct weight clones_weights[] = {
+	{ OP_CLONE, 18 }, { OP_WRITE, 16 }, { OP_PUNCH, 10 }, { OP_SET_LENGTH, 6 },
+	{ OP_UNLINK, 4 }, { OP_CREATE, 6 }, { OP_RENAME, 3 }, { OP_POLL, 10 }, { OP_SYNC, 15 },
+	{ OP_SETTLE, 4 }, { OP_TYPES, 8 }, /* any change of anything */
+};
+
+/* A file whose tree has several leaves is cloned to and fro; its clones are changed, cut, removed
+ * by jobs and made anew. */
+static void
+next_clone(struct drawing *drawing, struct oracle *model, size_t index, struct op *out_op)
+{
+	struct rng *rng = &drawing->rng;
+	const uint64_t offset = rng_below(rng, CLONES_EXTENTS) * 8192;
+	const uint64_t file = rng_below(rng, CLONES_FILES);
+	const uint64_t other = (file + 1 + rng_below(rng, CLONES_FILES - 1)) % CLONES_FILES;
+	struct op *op = out_op;
+
+	if (index < CLONES_SETTLED) {
+		make_clones(index, op);
+		return;
+	}
+	*op = (struct op){ .type = draw_weighted(rng, clones_weights, ARRAY_COUNT(clones_weights)),
+		.kind = COP_FILE,
+		.seed = rng_next(rng) };
+	snprintf(op->path, sizeof op->path, "/c%" PRIu64, file);
+	switch (op->type) {
+	case OP_TYPES:
+		draw_any_op(rng, model, op);
+		break;
+	case OP_CLONE:
+	case OP_RENAME:
+		snprintf(op->path2, sizeof op->path2, "/c%" PRIu64, other);
+		break;
+	case OP_WRITE:
+		op->offset = offset;
+		op->bytes = (1 + rng_below(rng, 6)) * COP_BLOCK_BYTES;
+		break;
+	case OP_PUNCH:
+		op->offset = offset + rng_below(rng, 3) * 100;
+		op->bytes = (uint64_t)COP_BLOCK_BYTES << rng_below(rng, 9);
+		break;
+	case OP_SET_LENGTH:
+		op->bytes = rng_below(rng, 3) ? offset + rng_below(rng, 5000) : 0;
+		break;
+	case OP_UNLINK:
+		op->flags = COP_UNLINK_FILE;
+		break;
+	default:
+		break;
+	}
+}
+
 /* ---- The list -------------------------------------------------------------------------------- */
 
 static const struct workload_kind kinds[] = {
@@ -347,6 +437,7 @@ static const struct workload_kind kinds[] = {
 		.is_cut = is_leaf_cut,
 		.is_rarely_cut = true,
 		.changes_leaves = true },
+	{ .name = "clones", .begin = begin_clones, .next = next_clone, .is_cut = is_clone_cut },
 };
 
 const struct workload_kind *

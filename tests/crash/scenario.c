@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const char *const fault_name[] = { "none", "lose", "misdirect", "power", "failwrite",
-	"failflush" };
+	"failflush", "failclose" };
 static const char *const probe_name[] = { "none", "flip", "fallback", "kill" };
 
 bool

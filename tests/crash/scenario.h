@@ -7,12 +7,13 @@
  *   workload=pair.3.7.1 seed=1 fault=lose:12 cut=40 probe=flip:977:5 script=0.1 cut2=3 script2=1
  *
  *   workload, seed   what was done; see workload.h
- *   fault            in the device while it ran:
+ *   fault            in the device while it ran, counted from the first operation that is cut:
  *                      lose:N:A       the N-th write at or behind block A was lost
  *                      misdirect:N:A  the N-th write went to block A
  *                      power:N        the power failed in the middle of changing call N + 1
  *                      failwrite:N    the N-th write failed
  *                      failflush:N    the N-th flush failed
+ *                      failclose:N    so did the N-th one of the close
  *   late             1: writes went through pages; see late.h
  *   cut              the power was cut before this changing call of the run, 0: at its end
  *   probe            what came on top of the cut:
@@ -37,6 +38,7 @@ enum scenario_fault {
 	FAULT_POWER,
 	FAULT_FAIL_WRITE,
 	FAULT_FAIL_FLUSH,
+	FAULT_FAIL_CLOSE,
 };
 enum { SCENARIO_AGAIN = 2 }; /* cuts after the first */
 enum scenario_probe { PROBE_NONE, PROBE_FLIP, PROBE_FALLBACK, PROBE_KILL };

@@ -205,6 +205,7 @@ struct trial {
 	struct cut *cuts; /* not yet judged */
 	size_t cut_count;
 	size_t cut_capacity;
+	bool has_begun; /* what is cut: the fault counts from there */
 	uint64_t cuts_since_fault;
 	bool hits_allocation; /* the fault has struck the allocation tree */
 	struct rng rng;       /* which cuts get which probes */
@@ -220,7 +221,8 @@ static bool
 has_failure(const struct trial *trial)
 {
 	return trial->scenario.fault == FAULT_FAIL_WRITE ||
-	       trial->scenario.fault == FAULT_FAIL_FLUSH;
+	       trial->scenario.fault == FAULT_FAIL_FLUSH ||
+	       trial->scenario.fault == FAULT_FAIL_CLOSE;
 }
 
 /* ---- Judging one cut ------------------------------------------------------------------------ */
@@ -403,7 +405,7 @@ judge_cut(struct trial *trial, const struct cut *cut)
 	scenario->cut = cut->call;
 	if (!trial->replay) {
 		scenario->probe = PROBE_NONE;
-		if (!workload_changes_leaves(trial->workload))
+		if (!workload_changes_leaves(trial->workload) || scenario->fault != FAULT_NONE)
 			err = judge_plain(trial, cut);
 		if (err)
 			return err;
@@ -432,7 +434,7 @@ is_worth_a_cut(struct trial *trial, struct sim_medium *medium)
 {
 	if (sim_faults_struck(medium) == 0)
 		return false;
-	if (trial->replay)
+	if (trial->replay || trial->scenario.fault == FAULT_FAIL_CLOSE)
 		return true;
 	trial->cuts_since_fault++;
 	return trial->cuts_since_fault <= CUTS_AFTER_FAULT && rng_below(&trial->rng, 8) == 0;
@@ -452,11 +454,13 @@ floor_of(const struct trial *trial)
 static void
 capture(struct trial *trial, struct sim_medium *medium, uint64_t call)
 {
+	const bool has_fault = has_write_fault(trial) || has_failure(trial);
 	struct cut *cut;
 
-	if (!trial->is_capturing || (!trial->replay && !workload_is_cut(trial->workload)))
+	if (!trial->is_capturing ||
+		(!has_fault && !trial->replay && !workload_is_cut(trial->workload)))
 		return;
-	if ((has_write_fault(trial) || has_failure(trial)) && !is_worth_a_cut(trial, medium))
+	if (has_fault && !is_worth_a_cut(trial, medium))
 		return;
 	trial->cuts =
 		must_grow(trial->cuts, trial->cut_count, &trial->cut_capacity, sizeof *trial->cuts);
@@ -511,6 +515,47 @@ batches_of(struct trial *trial)
 	return volume_stats(open_volume_below(trial->world.volume)).journal_batches;
 }
 
+static int
+add_fault(const struct scenario *scenario, struct sim_medium *medium)
+{
+	struct sim_fault fault = { .call = scenario->fault_call, .to_addr = scenario->fault_addr };
+
+	switch (scenario->fault) {
+	case FAULT_POWER:
+		sim_cut_after(medium, scenario->fault_call);
+		return 0;
+	case FAULT_LOSE:
+		fault.kind = SIM_LOSE_WRITE;
+		if (scenario->fault_addr > 0) {
+			fault.addr = scenario->fault_addr;
+			fault.blocks = WORLD_BYTES / BLOCK_BYTES - scenario->fault_addr;
+		}
+		return sim_add_fault(medium, &fault);
+	case FAULT_MISDIRECT:
+		fault.kind = SIM_MISDIRECT_WRITE;
+		return sim_add_fault(medium, &fault);
+	case FAULT_FAIL_WRITE:
+		fault.kind = SIM_FAIL_WRITE;
+		return sim_add_fault(medium, &fault);
+	case FAULT_FAIL_FLUSH:
+	case FAULT_FAIL_CLOSE:
+		fault.kind = SIM_FAIL_FLUSH;
+		return sim_add_fault(medium, &fault);
+	default:
+		return 0;
+	}
+}
+
+/* What is only made to be worked on is made without one. */
+static int
+begin_fault(struct trial *trial, struct sim_medium *medium)
+{
+	if (trial->has_begun || !workload_is_cut(trial->workload))
+		return 0;
+	trial->has_begun = true;
+	return trial->scenario.fault == FAULT_FAIL_CLOSE ? 0 : add_fault(&trial->scenario, medium);
+}
+
 static bool
 run_next(struct trial *trial, struct sim_medium *medium, int *out_err)
 {
@@ -523,6 +568,11 @@ run_next(struct trial *trial, struct sim_medium *medium, int *out_err)
 	struct op op;
 
 	if (!workload_next(trial->workload, model, &op)) {
+		oracle_free(model);
+		return false;
+	}
+	*out_err = begin_fault(trial, medium);
+	if (*out_err) {
 		oracle_free(model);
 		return false;
 	}
@@ -567,36 +617,6 @@ captures_from_start(const struct scenario *scenario)
 	       b == 0;
 }
 
-static int
-add_fault(const struct scenario *scenario, struct sim_medium *medium)
-{
-	struct sim_fault fault = { .call = scenario->fault_call, .to_addr = scenario->fault_addr };
-
-	switch (scenario->fault) {
-	case FAULT_POWER:
-		sim_cut_after(medium, scenario->fault_call);
-		return 0;
-	case FAULT_LOSE:
-		fault.kind = SIM_LOSE_WRITE;
-		if (scenario->fault_addr > 0) {
-			fault.addr = scenario->fault_addr;
-			fault.blocks = WORLD_BYTES / BLOCK_BYTES - scenario->fault_addr;
-		}
-		return sim_add_fault(medium, &fault);
-	case FAULT_MISDIRECT:
-		fault.kind = SIM_MISDIRECT_WRITE;
-		return sim_add_fault(medium, &fault);
-	case FAULT_FAIL_WRITE:
-		fault.kind = SIM_FAIL_WRITE;
-		return sim_add_fault(medium, &fault);
-	case FAULT_FAIL_FLUSH:
-		fault.kind = SIM_FAIL_FLUSH;
-		return sim_add_fault(medium, &fault);
-	default:
-		return 0;
-	}
-}
-
 /* After a power failure within a call there is one cut, of the medium itself. */
 static int
 finish(struct trial *trial, struct sim_medium *medium)
@@ -608,10 +628,15 @@ finish(struct trial *trial, struct sim_medium *medium)
 		volume_stats(open_volume_below(trial->world.volume)).journal_wraps);
 
 	op_runner_fini(&trial->runner);
-	if (trial->scenario.fault == FAULT_NONE && was_on)
+	if (trial->scenario.fault == FAULT_FAIL_CLOSE) {
+		err = add_fault(&trial->scenario, medium);
+		/* What it says of the failure is tried elsewhere. */
+		(void)world_close(&trial->world);
+	} else if (trial->scenario.fault == FAULT_NONE && was_on) {
 		err = world_close(&trial->world);
-	else
+	} else {
 		world_abandon(&trial->world);
+	}
 	if (err)
 		return err;
 	trial->is_capturing = true;
@@ -645,8 +670,6 @@ trial_run(const struct trial_options *options, const struct scenario *scenario, 
 		err = world_open(&trial->world, medium, &open);
 	if (!err)
 		err = op_runner_init(&trial->runner, trial->world.volume);
-	if (!err)
-		err = add_fault(scenario, medium);
 	if (!err) {
 		if (scenario->fault != FAULT_POWER)
 			sim_set_hook(medium, before_call, trial);

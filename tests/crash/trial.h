@@ -13,7 +13,7 @@
  *                                                 held may be gone, and if that was known durable,
  *                                                 the volume opens only to be read
  *   every copy of the newest superblock gone      nothing is lost
- *   a failed write or flush                       nothing that was acknowledged is lost
+ *   a failed write or flush, of a close as well   nothing that was acknowledged is lost
  *   the process killed, the power cut later       what it left counts when a sync has said so
  */
 

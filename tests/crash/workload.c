@@ -123,7 +123,7 @@ workload_pairs(void)
 void
 workload_name(uint64_t number, uint64_t seed, char *out, size_t out_bytes)
 {
-	static const char *const others[] = { "rounds", "jobs", "random", "random", "laps",
+	static const char *const others[] = { "rounds", "jobs", "random", "clones", "laps",
 		"random", "leaves", "random" };
 	const uint64_t pairs = workload_pairs();
 	const uint64_t stride = 7919;

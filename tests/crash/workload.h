@@ -17,6 +17,8 @@
  *   jobs.N         two objects of many extents, removed, cut and punched by jobs, step by step
  *   leaves.N       changes of one file's content, whose tree has several leaves; few are cut, and
  *                  most of the leaves are as they were in the two newest checkpoints
+ *   clones.N       a file of several leaves is cloned to and fro, and all of them are changed, cut,
+ *                  removed by jobs and made anew; few are cut
  */
 
 #include "support/oracle.h"
