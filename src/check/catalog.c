@@ -556,6 +556,11 @@ catalog__walk(struct checker *checker, const struct superblock *sb)
 		walker, TREE_CATALOG, "catalog", 0, &sb->catalog, visit_catalog, &was_damaged);
 	if (checker->err)
 		return;
+	/* Of the checkpoint before, the branch may have been met already, and this one not. */
+	if (!walker->is_previous || sb->shares.levels > 0) {
+		walker->leaf_birth = sb->generation;
+		shares__walk(walker);
+	}
 	if (!catalog.has_branch && !was_damaged)
 		catalog__problem(walker, 0, "no branch \"main\"");
 	if (catalog.has_branch && catalog.names != 1 && !was_damaged)
@@ -565,10 +570,6 @@ catalog__walk(struct checker *checker, const struct superblock *sb)
 	if (checker->is_replayed) {
 		catalog.branch.objects = checker->replayed;
 		catalog.leaf_birth = sb->generation;
-	}
-	if (!walker->is_previous || sb->shares.levels > 0) {
-		walker->leaf_birth = sb->generation;
-		shares__walk(walker);
 	}
 	walker->leaf_birth = catalog.leaf_birth;
 	walker->objects = catalog.branch.objects;

@@ -271,6 +271,43 @@ counts_what_replay_has_changed(void **state)
 	world_free(w);
 }
 
+/*
+ * Steps of jobs change counts, and nothing of the branch: where the catalog has several leaves, the
+ * newest checkpoint and the one before it have the same branch, and two share trees.
+ */
+static void
+walks_the_share_tree_of_the_checkpoint_before(void **state)
+{
+	enum { EXTENTS = 400, CLONES = 80 };
+	struct world *w = world_open();
+	uint64_t many = world_nameless(w);
+	struct cop_object *object;
+	uint64_t ids[CLONES];
+	uint64_t pending = 1;
+
+	(void)state;
+	for (uint64_t i = 0; i < EXTENTS; i++)
+		write_block(w, many, 2 * i, 1);
+	for (size_t i = 0; i < CLONES; i++) {
+		ids[i] = world_clone(w, many);
+		write_block(w, ids[i], 0, 2); /* so that taking it apart is a job */
+	}
+	for (size_t i = 0; i < CLONES; i++) {
+		must(cop_get(w->root, ids[i], &object));
+		must(cop_unref(object));
+		cop_release(object);
+	}
+	while (pending > 0) {
+		for (int steps = 0; steps < 5; steps++)
+			must(cop_poll(w->volume, &pending));
+		must(volume_checkpoint(open_volume_below(w->volume)));
+		world_kill(w);
+		world_expect_none(w);
+		world_start(w);
+	}
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -284,6 +321,7 @@ main(void)
 		cmocka_unit_test(goes_on_without_a_share_tree),
 		cmocka_unit_test(counts_what_dead_trees_refer_to),
 		cmocka_unit_test(counts_what_replay_has_changed),
+		cmocka_unit_test(walks_the_share_tree_of_the_checkpoint_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
