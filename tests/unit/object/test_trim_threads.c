@@ -15,7 +15,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-enum { FILES = 3, BLOCKS = 800, TEETH = 100, CUT_BLOCKS = 90, ROUNDS = 60, PIECE_BLOCKS = 16 };
+enum { FILES = 3, BLOCKS = 800, TEETH = 100, CUT_BLOCKS = 90, ROUNDS = 25, PIECE_BLOCKS = 16 };
 
 struct stage {
 	struct world world;
