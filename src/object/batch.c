@@ -11,7 +11,8 @@ batch_init(struct batch *batch, size_t capacity)
 	*batch = (struct batch){ .capacity = capacity };
 	batch->ios = calloc(capacity, sizeof *batch->ios);
 	batch->pointers = calloc(capacity, sizeof *batch->pointers);
-	if (!batch->ios || !batch->pointers) {
+	batch->iovs = calloc(capacity, sizeof *batch->iovs);
+	if (!batch->ios || !batch->pointers || !batch->iovs) {
 		batch_fini(batch);
 		return fail(COP_ENOMEM, "%zu requests", capacity);
 	}
@@ -23,24 +24,45 @@ batch_fini(struct batch *batch)
 {
 	free(batch->ios);
 	free(batch->pointers);
+	free(batch->iovs);
 	*batch = (struct batch){ 0 };
+}
+
+/* True: the block goes on where the newest piece of memory ends. */
+static bool
+extend_piece(struct batch *batch, const uint8_t *place)
+{
+	struct iovec *piece = &batch->iovs[batch->iov_count - 1];
+
+	if ((uint8_t *)piece->iov_base + piece->iov_len != place)
+		return false;
+	piece->iov_len += BLOCK_BYTES;
+	return true;
 }
 
 void
 batch_add_block(struct batch *batch, enum device_op op, uint64_t addr, uint8_t *place)
 {
 	struct device_io *last = batch->count == 0 ? NULL : &batch->ios[batch->count - 1];
+	bool goes_on = last && last->addr + last->blocks == addr;
 
-	if (last && last->addr + last->blocks == addr &&
-		(uint8_t *)last->iov_one.iov_base + last->iov_one.iov_len == place) {
+	if (goes_on && extend_piece(batch, place)) {
 		last->blocks++;
-		last->iov_one.iov_len += BLOCK_BYTES;
 		return;
 	}
-	assert(batch->count < batch->capacity);
-	batch->pointers[batch->count] = &batch->ios[batch->count];
-	device_io_init(&batch->ios[batch->count], op, addr, 1, place);
-	batch->count++;
+	assert(batch->iov_count < batch->capacity);
+	batch->iovs[batch->iov_count] = (struct iovec){ .iov_base = place, .iov_len = BLOCK_BYTES };
+	if (goes_on) {
+		last->blocks++;
+		last->iov_count++;
+	} else {
+		last = &batch->ios[batch->count];
+		batch->pointers[batch->count++] = last;
+		device_io_init(last, op, addr, 1, NULL);
+		last->iov = &batch->iovs[batch->iov_count];
+		last->iov_count = 1;
+	}
+	batch->iov_count++;
 }
 
 void

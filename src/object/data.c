@@ -161,7 +161,7 @@ fail_in_request(struct operation *op, const struct batch *batch, const struct sp
 		if (io->result == 0)
 			continue;
 		for (uint64_t block = span_first(span); block <= span_last(span); block++) {
-			if (span_place(span, block) != io->iov_one.iov_base)
+			if (span_place(span, block) != io->iov[0].iov_base)
 				continue;
 			err = fail(io->result, "data at block %" PRIu64 ": %s", io->addr,
 				cop_error_sentence(io->result));

@@ -68,14 +68,17 @@ struct span_part span_part(const struct span *span, uint64_t block);
 void span_copy_in(const struct span *span);
 void span_copy_out(const struct span *span);
 
-/* Requests that go to the device together; neighbours in address and memory become one. */
+/* Requests that go to the device together; neighbours in address become one. */
 struct batch {
 	struct device_io *ios;
 	struct device_io **pointers;
-	size_t count;
-	size_t capacity;
+	struct iovec *iovs; /* those of a request lie behind each other */
+	size_t count;       /* of requests */
+	size_t iov_count;
+	size_t capacity; /* of either */
 };
 
+/* `capacity` pieces of memory at the most. */
 MUST_CHECK int batch_init(struct batch *batch, size_t capacity);
 void batch_fini(struct batch *batch);
 void batch_add_block(struct batch *batch, enum device_op op, uint64_t addr, uint8_t *place);

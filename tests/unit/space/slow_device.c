@@ -9,17 +9,12 @@
 static int
 transfer(struct device *below, const struct device_io *io)
 {
-	switch (io->op) {
-	case DEVICE_READ:
-		return device_read(below, io->addr, io->iov_one.iov_base, io->blocks);
-	case DEVICE_WRITE:
-		return device_write(below, io->addr, io->iov_one.iov_base, io->blocks);
-	case DEVICE_FLUSH:
-		return device_flush(below);
-	case DEVICE_DISCARD:
-		return device_discard(below, io->addr, io->blocks);
-	}
-	return COP_EINVAL;
+	struct device_io copy = *io;
+	struct device_io *const one[] = { &copy };
+
+	copy.done = NULL;
+	device_run(below, one, 1);
+	return copy.result;
 }
 
 static void
