@@ -116,11 +116,16 @@ device_result_sentence(int result)
 	return result == COP_ENOSPC ? "No space left on device" : cop_error_sentence(result);
 }
 
+/* COP_EINVAL: it did not come to the medium. */
 static void
 count_result(struct device *dev, const struct device_io *io, int result)
 {
-	if (io->op == DEVICE_READ && result != 0 && result != COP_EINVAL)
+	if (result == 0 || result == COP_EINVAL)
+		return;
+	if (io->op == DEVICE_READ)
 		atomic_fetch_add_explicit(&dev->failed_reads, 1, memory_order_relaxed);
+	else if (io->op != DEVICE_DISCARD)
+		atomic_fetch_add_explicit(&dev->failed_writes, 1, memory_order_relaxed);
 }
 
 /*
@@ -358,6 +363,7 @@ device_stats(struct device *dev)
 	return (struct device_stats){
 		.reads = atomic_load_explicit(&dev->reads, memory_order_relaxed),
 		.failed_reads = atomic_load_explicit(&dev->failed_reads, memory_order_relaxed),
+		.failed_writes = atomic_load_explicit(&dev->failed_writes, memory_order_relaxed),
 		.writes = atomic_load_explicit(&dev->writes, memory_order_relaxed),
 		.flushes = atomic_load_explicit(&dev->flushes, memory_order_relaxed),
 		.fua_writes = atomic_load_explicit(&dev->fua_writes, memory_order_relaxed),

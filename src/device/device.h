@@ -138,7 +138,8 @@ const char *device_name(const struct device *dev);
 
 struct device_stats {
 	uint64_t reads;
-	uint64_t failed_reads; /* of the reads, those that the medium did not answer */
+	uint64_t failed_reads;  /* that the medium did not answer */
+	uint64_t failed_writes; /* and flushes */
 	uint64_t writes;
 	uint64_t flushes;
 	uint64_t fua_writes; /* of the writes, those that are durable by themselves */

@@ -64,6 +64,7 @@ struct device {
 	/* Relaxed counters. */
 	atomic_uint_fast64_t reads;
 	atomic_uint_fast64_t failed_reads;
+	atomic_uint_fast64_t failed_writes;
 	atomic_uint_fast64_t writes;
 	atomic_uint_fast64_t flushes;
 	atomic_uint_fast64_t fua_writes;

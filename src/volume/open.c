@@ -595,17 +595,35 @@ out:
 }
 
 /*
+ * After an opening by the predecessor has failed: may what cannot be read be given up? Not because
+ * memory was short, or a write or flush failed: the next opening by it may succeed. And not without
+ * a question where a read has failed, which may succeed the next time.
+ */
+static bool
+may_give_up(int err, const struct device_stats *before, const struct device_stats *after,
+	enum recovery_way *out_way)
+{
+	if (err == COP_ENOMEM || before->failed_writes != after->failed_writes)
+		return false;
+	*out_way = RECOVERY_ASKING;
+	if (before->failed_reads != after->failed_reads)
+		return true;
+	*out_way = RECOVERY_LOSING;
+	return err == COP_ENOSPC || err_is_damage(err);
+}
+
+/*
  * Where damage has closed the newest allocation tree, nothing can be replayed on it; nor can what
  * has to be changed in a node that is damaged. What the predecessor has lies elsewhere, and with
- * the journal since leads to the same state. If that is damaged as well, something is lost; but not
- * because memory was short, nor without a question where a read has failed, which may succeed the
- * next time.
+ * the journal since leads to the same state. If that is damaged as well, something is lost.
  */
 int
 volume_open(struct device *dev, const struct volume_options *options, struct volume **out_volume)
 {
+	struct device_stats before;
+	struct device_stats after;
+	enum recovery_way way;
 	bool met_damage = false;
-	uint64_t failed_reads;
 	bool ignored;
 	int err;
 
@@ -613,14 +631,11 @@ volume_open(struct device *dev, const struct volume_options *options, struct vol
 	err = open_by(dev, options, RECOVERY_NEWEST, out_volume, &met_damage);
 	if (!met_damage)
 		return err;
-	failed_reads = device_stats(dev).failed_reads;
+	before = device_stats(dev);
 	err = open_by(dev, options, RECOVERY_PREVIOUS, out_volume, &ignored);
-	if (err != 0 && err != COP_ENOMEM) {
-		bool may_pass = device_stats(dev).failed_reads != failed_reads;
-
-		err = open_by(dev, options, may_pass ? RECOVERY_ASKING : RECOVERY_LOSING,
-			out_volume, &ignored);
-	}
+	after = device_stats(dev);
+	if (err != 0 && may_give_up(err, &before, &after, &way))
+		err = open_by(dev, options, way, out_volume, &ignored);
 	if (err == 0)
 		err_clear();
 	return err;

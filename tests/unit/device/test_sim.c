@@ -331,6 +331,7 @@ fails_the_call_it_was_told(void **state)
 	assert_int_equal(device_read(world->dev, 2, world->block, 1), COP_EIO);
 	assert_int_equal(device_read(world->dev, UINT64_MAX, world->block, 1), COP_EINVAL);
 	assert_int_equal(device_stats(world->dev).failed_reads, 2);
+	assert_int_equal(device_stats(world->dev).failed_writes, 1);
 	assert_int_equal(sim_faults_struck(world->medium), 3);
 	assert_int_equal(sim_last_struck(world->medium).addr, 2);
 	assert_int_equal(sim_last_struck(world->medium).blocks, 1);
