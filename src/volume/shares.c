@@ -96,7 +96,7 @@ volume__shares_blocks(const struct volume *volume, uint64_t changes)
 		return 0;
 	round = round_blocks(volume);
 	return blocks_worst(volume, changes, volume->shares.levels) + round -
-	       min_u64(round, volume->shares.promised_blocks);
+	       min_u64(round, volume->shares.promised_blocks + volume->shares.in_round_blocks);
 }
 
 uint64_t
@@ -512,6 +512,7 @@ volume__shares_applied(struct volume *volume)
 {
 	struct shares *shares = &volume->shares;
 	const struct share_work *work = shares->work;
+	uint64_t have;
 	uint64_t want;
 
 	assert(shares->adds <= work->adds);
@@ -519,14 +520,15 @@ volume__shares_applied(struct volume *volume)
 	if (shares->adds == 0)
 		return;
 	want = wanted_blocks(volume);
-	if (want > shares->promised_blocks) {
-		uint64_t more = min_u64(want - shares->promised_blocks, work->promised_blocks);
+	have = shares->promised_blocks + shares->in_round_blocks;
+	if (want > have) {
+		uint64_t more = min_u64(want - have, work->promised_blocks);
 
 		volume->taken.blocks += more;
 		shares->promised_blocks += more;
 	}
 #ifdef COP_CHECKED
-	assert(shares->promised_blocks >= want);
+	assert(shares->promised_blocks + shares->in_round_blocks >= want);
 #endif
 	note_list(volume);
 }
@@ -598,23 +600,24 @@ first_changes(struct volume *volume, size_t most, struct share_change changes[st
 	return count;
 }
 
-/* What a round has set aside. */
-struct round {
-	struct reservation reservation;
-	uint64_t promised_blocks; /* of it, out of the promise */
-};
-
-static void
-give_back_promise(struct volume *volume, uint64_t blocks)
+/* Of the promise, what the round has not taken is there again; how much that is. */
+static uint64_t
+give_back_promise(struct volume *volume)
 {
+	struct shares *shares = &volume->shares;
+	uint64_t left;
+
 	gate_enter_exclusive(volume->gate);
-	volume->shares.promised_blocks += blocks;
+	left = shares->in_round_blocks;
+	shares->in_round_blocks = 0;
+	shares->promised_blocks += left;
 	gate_leave_exclusive(volume->gate);
+	return left;
 }
 
 /* Blocks come from what transactions have set aside, as far as that goes. */
 static int
-reserve_round(struct volume *volume, size_t count, struct round *out_round)
+reserve_round(struct volume *volume, size_t count, struct reservation *out_reservation)
 {
 	struct shares *shares = &volume->shares;
 	uint64_t nodes =
@@ -626,27 +629,26 @@ reserve_round(struct volume *volume, size_t count, struct round *out_round)
 
 	gate_enter_exclusive(volume->gate);
 	promised = min_u64(shares->promised_blocks, want.blocks);
+	assert(shares->in_round_blocks == 0);
 	shares->promised_blocks -= promised;
+	shares->in_round_blocks = promised;
 	gate_leave_exclusive(volume->gate);
 	more.blocks -= promised;
 	err = volume__reserve(volume, &more, NULL, DRAW_ALL);
-	if (err) {
-		give_back_promise(volume, promised);
-		return err;
-	}
-	*out_round = (struct round){ .reservation = want, .promised_blocks = promised };
-	return 0;
+	if (err)
+		(void)give_back_promise(volume);
+	else
+		*out_reservation = want;
+	return err;
 }
 
 /* What it has taken, the promise pays first. */
 static void
-unreserve_round(struct volume *volume, struct round *round, const struct reservation *taken)
+unreserve_round(
+	struct volume *volume, struct reservation *reservation, const struct reservation *taken)
 {
-	uint64_t left = round->promised_blocks - min_u64(round->promised_blocks, taken->blocks);
-
-	give_back_promise(volume, left);
-	round->reservation.blocks -= left;
-	volume__unreserve(volume, &round->reservation, taken, NULL);
+	reservation->blocks -= give_back_promise(volume);
+	volume__unreserve(volume, reservation, taken, NULL);
 }
 
 /* The tree gains what the list loses. */
@@ -664,6 +666,7 @@ carry_out(struct volume *volume, const struct share_plan *plan, const struct sha
 			-changes[i].change);
 	shares->drained += count;
 	shares->drained_blocks += volume->taken.blocks;
+	shares->in_round_blocks -= min_u64(shares->in_round_blocks, volume->taken.blocks);
 	atomic_fetch_add(&shares->version, 1);
 	note_list(volume);
 }
@@ -674,7 +677,7 @@ drain_some(struct volume *volume, const struct share_change *changes, size_t cou
 	struct tree *tree = &volume->shares.tree.tree;
 	struct reservation taken = { 0 };
 	struct share_spares spares = { 0 };
-	struct round round;
+	struct reservation reservation;
 	struct share_plan plan;
 	struct tree_pins pins;
 	int err = share_plan_make(tree, changes, count, &plan);
@@ -684,7 +687,7 @@ drain_some(struct volume *volume, const struct share_change *changes, size_t cou
 	tree_pins_init(&pins, volume->cache);
 	err = share_spares_fill(&spares, SHARE_POINTS_OF_ADD * count);
 	if (err == 0)
-		err = reserve_round(volume, count, &round);
+		err = reserve_round(volume, count, &reservation);
 	if (err)
 		goto out;
 	err = share_plan_prepare(&plan, tree, &pins);
@@ -697,7 +700,7 @@ drain_some(struct volume *volume, const struct share_change *changes, size_t cou
 		taken = volume->taken;
 		gate_leave_exclusive(volume->gate);
 	}
-	unreserve_round(volume, &round, &taken);
+	unreserve_round(volume, &reservation, &taken);
 
 out:
 	tree_pins_release(&pins);
@@ -767,6 +770,7 @@ volume__shares_init(struct volume *volume, const struct superblock *sb)
 
 	share_list_free(&shares->list);
 	shares->promised_blocks = 0;
+	shares->in_round_blocks = 0;
 	shares->drained = 0;
 	shares->drained_blocks = 0;
 	shares->levels = sb->shares.levels;

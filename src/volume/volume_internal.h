@@ -98,6 +98,7 @@ struct shares {
 	struct open_tree tree;
 	struct share_list list;   /* changes that the tree does not show yet */
 	uint64_t promised_blocks; /* admitted, for bringing the tree up to date: shares.c */
+	uint64_t in_round_blocks; /* of that, what the round under way has and has not taken */
 	uint64_t drained;         /* changes that have gone from the list since the last freeze */
 	uint64_t drained_blocks;  /* of nodes that were taken for these */
 	uint8_t levels;           /* of the tree at the last freeze */
