@@ -51,8 +51,10 @@ history_tell(const struct history *history, const char *when, const struct op *o
 }
 
 bool
-history_is_promised(const struct op *op, bool is_late)
+history_is_promised(const struct history *history, bool is_late)
 {
+	const struct op *op = &history->ops[history->count - 1];
+
 	return op->type == OP_SYNC || op->type == OP_SETTLE ||
 	       (op->type == OP_SYNC_OBJECT && !is_late);
 }

@@ -40,8 +40,11 @@ enum answer_kind history_run(struct history *history, struct oracle *model,
 	struct op_runner *runner, const struct op *op, int64_t now_ns, uint32_t tolerance,
 	char text[ANSWER_TEXT_BYTES]);
 
-/* Is all that was done before durable now? A sync of one object leaves the pages of all others. */
-bool history_is_promised(const struct op *op, bool is_late);
+/*
+ * Has the newest operation made durable all that was done before? One that was refused, rightly,
+ * has not; a sync of one object leaves the pages of all others.
+ */
+bool history_is_promised(const struct history *history, bool is_late);
 
 /* Prints what a replay does: its operation, and the number of the state that it leads to. */
 void history_tell(const struct history *history, const char *when, const struct op *op);

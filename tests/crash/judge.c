@@ -289,7 +289,8 @@ go_on(struct judging *judging, struct world *world, struct enumerate_run *run)
 		sound = answer != ANSWER_WRONG;
 		if (!sound)
 			enumerate_blame(run, "after recovery: %s", text);
-		else if (answer == ANSWER_RIGHT && history_is_promised(&op, judging->what->is_late))
+		else if (answer == ANSWER_RIGHT &&
+			 history_is_promised(after, judging->what->is_late))
 			judging->promised = after->count - 1;
 	}
 	op_runner_fini(&runner);

@@ -589,7 +589,8 @@ run_next(struct trial *trial, struct sim_medium *medium, int *out_err)
 	}
 	if (!sim_is_on(medium))
 		return false;
-	if (answer == ANSWER_RIGHT && history_is_promised(&op, trial->scenario.is_late)) {
+	if (answer == ANSWER_RIGHT &&
+		history_is_promised(&trial->history, trial->scenario.is_late)) {
 		acknowledge(trial, batches_of(trial) != batches);
 		trial->is_capturing = true;
 	}
